@@ -1,0 +1,5 @@
+//! The graph that is compiled.
+
+mod dtype;
+
+pub use dtype::{DType, UnknownDType};

@@ -1,0 +1,3 @@
+//! The program around a compiled model.
+
+pub mod engine;
