@@ -1,5 +1,15 @@
 //! The graph that is compiled.
 
+mod config;
 mod dtype;
+mod graph;
+mod op;
+mod rope;
+mod shape;
 
+pub use config::{Architecture, ConfigError, HiddenActivation, ModelConfig, RopeScaling};
 pub use dtype::{DType, UnknownDType};
+pub use graph::{Graph, Node, NodeId, Output, OutputRole, ValueId, Weight, WeightId};
+pub use op::{Attention, CacheId, Linear, Norm, Op, Part, QkvRope, Rope, RopeStyle};
+pub use rope::rope_frequencies;
+pub use shape::{Dim, Shape};
