@@ -3,3 +3,4 @@
 
 pub mod checkpoint;
 pub mod ir;
+pub mod quant;

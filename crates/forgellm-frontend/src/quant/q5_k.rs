@@ -1,0 +1,57 @@
+//! Q5_K: 5-bit codes, 6-bit scales and minima per 32 elements.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::block::{Block, assert_layout, f16};
+use super::k_scales::unpack_scales_and_minima;
+use crate::ir::DType;
+
+/// 256 elements in 176 bytes: `d` (f16) at 0, `dmin` (f16) at 2, `scales` at 4, `qh` at 16, `qs` at 48.
+///
+/// Element `64 c + l` (c < 4, l < 32) has its low four bits in the low nibble of `qs[32 c + l]`,
+/// element `64 c + 32 + l` in the high nibble; bit `g` of `qh[l]` is the fifth bit of element
+/// `32 g + l`. The 32 elements of group `g` share scale and minimum `g` of
+/// [`BlockQ5K::scales_and_minima`].
+/// `x = (d * scale) * code - dmin * minimum`. Source: ggml-common.h, `block_q5_K`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockQ5K {
+    /// Scale of the scales, f16 little endian.
+    pub d: [u8; 2],
+    /// Scale of the minima, f16 little endian.
+    pub dmin: [u8; 2],
+    /// Packed 6-bit scales and minima.
+    pub scales: [u8; 12],
+    /// Fifth bits of the codes.
+    pub qh: [u8; 32],
+    /// Low four bits of the codes, two to a byte, 32 elements apart.
+    pub qs: [u8; 128],
+}
+
+const _: () = assert_layout::<BlockQ5K>();
+
+impl BlockQ5K {
+    /// The scale and the minimum of each group of 32 elements, 0..=63.
+    pub fn scales_and_minima(&self) -> ([u8; 8], [u8; 8]) {
+        unpack_scales_and_minima(&self.scales)
+    }
+}
+
+impl Block for BlockQ5K {
+    const DTYPE: DType = DType::Q5_K;
+    type Values = [f32; 256];
+
+    fn dequantize(&self, out: &mut [f32; 256]) {
+        let (d, dmin) = (f16(self.d), f16(self.dmin));
+        let (scales, minima) = self.scales_and_minima();
+        for (g, group) in out.chunks_exact_mut(32).enumerate() {
+            let scale = d * f32::from(scales[g]);
+            let minimum = dmin * f32::from(minima[g]);
+            let shift = 4 * (g % 2);
+            let codes = self.qs[32 * (g / 2)..].iter().zip(self.qh);
+            for (x, (low, high)) in group.iter_mut().zip(codes) {
+                *x = scale * f32::from(low >> shift & 15 | (high >> g & 1) << 4) - minimum;
+            }
+        }
+    }
+}
