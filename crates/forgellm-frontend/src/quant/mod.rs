@@ -21,6 +21,7 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod q8_k;
+mod random;
 
 pub use block::Block;
 pub use error::QuantError;
@@ -39,6 +40,7 @@ pub use q5_k::BlockQ5K;
 pub use q6_k::BlockQ6K;
 pub use q8_0::BlockQ8_0;
 pub use q8_k::BlockQ8K;
+pub use random::random_blocks;
 
 use crate::ir::DType;
 
