@@ -6,6 +6,8 @@ mod graph;
 mod op;
 mod rope;
 mod shape;
+mod verified;
+mod verify;
 
 pub use config::{Architecture, ConfigError, HiddenActivation, ModelConfig, RopeScaling};
 pub use dtype::{DType, UnknownDType};
@@ -13,3 +15,5 @@ pub use graph::{Graph, Node, NodeId, Output, OutputRole, ValueId, Weight, Weight
 pub use op::{Attention, CacheId, Linear, Norm, Op, Part, QkvRope, Rope, RopeStyle};
 pub use rope::rope_frequencies;
 pub use shape::{Dim, Shape};
+pub use verified::{Verified, Verify};
+pub use verify::{NodeName, Stage, VerifyError, verify};

@@ -1,0 +1,29 @@
+//! What a target tells the planner.
+
+use forgellm_frontend::ir::{Graph, Node, Weight};
+
+use crate::Refusal;
+
+/// A target's kernel table and weight layouts.
+pub trait Target {
+    /// Its name: `cpu`, `metal`.
+    fn name(&self) -> &'static str;
+
+    /// Grows when any layout changes, so that programs refuse old weight files.
+    fn layout_version(&self) -> u32;
+
+    /// The kernel for a node, or why there is none. A target that lacks a feature refuses here; it never leaves it out.
+    fn kernel(&self, graph: &Graph, node: &Node) -> Result<&'static str, Refusal>;
+
+    /// How the target stores a weight.
+    fn layout(&self, weight: &Weight) -> Result<Layout, Refusal>;
+}
+
+/// How a weight is stored in the weights file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Name of the layout.
+    pub name: &'static str,
+    /// Bytes that it takes.
+    pub bytes: usize,
+}

@@ -1,0 +1,131 @@
+//! Checks a plan by walking it as a program would run it.
+
+use forgellm_frontend::ir::{Dim, Op, Verified, Verify};
+
+use crate::barriers::Pending;
+use crate::{Buffer, BufferId, Plan, Step};
+
+/// Why a plan is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the plan is wrong at {place}: {problem}")]
+pub struct VerifyPlanError {
+    /// The step, or the part of the plan.
+    pub place: String,
+    /// What does not hold.
+    pub problem: String,
+}
+
+pub(crate) fn verify_plan(plan: Plan) -> Result<Verified<Plan>, VerifyPlanError> {
+    Verified::new(plan, ())
+}
+
+impl Verify for Plan {
+    type Stage = ();
+    type Error = VerifyPlanError;
+
+    fn verify(&self, (): &()) -> Result<(), VerifyPlanError> {
+        let fail = |place: &str, problem: String| Err(VerifyPlanError { place: place.to_owned(), problem });
+        if self.caches.len() != self.layers.len() {
+            return fail(
+                "the caches",
+                format!("{} layers have {} caches", self.layers.len(), self.caches.len()),
+            );
+        }
+        for buffer in &self.buffers {
+            let elements = match buffer.shape.rows {
+                Dim::Rows => self.row_elements,
+                Dim::Wanted => self.wanted_elements,
+                _ => 0,
+            };
+            if buffer.end() > elements {
+                return fail(&buffer.name, format!("it ends at {} of {elements} elements", buffer.end()));
+            }
+        }
+        for (number, layer) in self.layers.iter().enumerate() {
+            let place = format!("layer {number}");
+            let Some(kind) = self.kinds.get(layer.kind) else {
+                return fail(&place, format!("there is no kind {}", layer.kind));
+            };
+            if kind.slots.len() != layer.weights.len() {
+                return fail(
+                    &place,
+                    format!("{} weights for {} slots", layer.weights.len(), kind.slots.len()),
+                );
+            }
+            for (slot, weight) in kind.slots.iter().zip(&layer.weights) {
+                match self.weights.get(weight.0) {
+                    Some(weight)
+                        if weight.dtype == slot.dtype
+                            && weight.shape == slot.shape
+                            && weight.layout == slot.layout => {}
+                    _ => {
+                        return fail(
+                            &place,
+                            format!("slot {} is filled with another kind of weight", slot.name),
+                        );
+                    }
+                }
+            }
+        }
+        let mut walk = Walk { plan: self, held: Vec::new() };
+        walk.steps("prologue", &self.prologue, self.weights.len())?;
+        for (number, layer) in self.layers.iter().enumerate() {
+            let kind = &self.kinds[layer.kind];
+            walk.steps(&format!("layer {number}"), &kind.steps, kind.slots.len())?;
+        }
+        walk.steps("epilogue", &self.epilogue, self.weights.len())?;
+        walk.holds("the logits", self.logits)?;
+        self.hidden_state.map_or(Ok(()), |hidden| walk.holds("the hidden state", hidden))
+    }
+}
+
+/// The buffers whose content is whole at a point of the program.
+struct Walk<'a> {
+    plan: &'a Plan,
+    held: Vec<BufferId>,
+}
+
+impl<'a> Walk<'a> {
+    fn steps(&mut self, part: &str, steps: &'a [Step], weights: usize) -> Result<(), VerifyPlanError> {
+        let buffers: &'a [Buffer] = &self.plan.buffers;
+        let mut pending = Pending::default();
+        for (index, step) in steps.iter().enumerate() {
+            let place = format!("{part} {} ({})", step.label, step.kernel);
+            let fail = |problem: String| Err(VerifyPlanError { place: place.clone(), problem });
+            if step.barrier {
+                pending = Pending::default();
+            } else if pending.conflicts(step, buffers) || (index == 0 && part != "prologue") {
+                return fail("it depends on a step before it, with no barrier between".into());
+            }
+            if let Some(weight) =
+                step.op.weights().iter().chain(&step.tables).find(|weight| weight.0 >= weights)
+            {
+                return fail(format!("there is no weight {}", weight.0));
+            }
+            if matches!(step.op, Op::Rope(_) | Op::QkvRope(_)) && step.tables.len() != 1 {
+                return fail("rope needs a table of frequencies".into());
+            }
+            for read in &step.reads {
+                self.holds(&place, *read)?;
+            }
+            for write in &step.writes {
+                let Some(buffer) = buffers.get(write.0) else { return fail("it writes to no buffer".into()) };
+                self.held.retain(|held| !buffers[held.0].overlaps(buffer));
+                self.held.push(*write);
+            }
+            pending.add(step, buffers);
+        }
+        Ok(())
+    }
+
+    fn holds(&self, place: &str, id: BufferId) -> Result<(), VerifyPlanError> {
+        if self.held.contains(&id) {
+            return Ok(());
+        }
+        let name = self.plan.buffers.get(id.0).map_or("?", |buffer| &buffer.name);
+        Err(VerifyPlanError {
+            place: place.to_owned(),
+            problem: format!("it reads `{name}`, which was never written or was overwritten"),
+        })
+    }
+}
