@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use super::InterpError;
+use crate::checkpoint::gguf::GgufFile;
 use crate::ir::{Graph, Weight, WeightId};
 use crate::quant;
 
@@ -23,6 +24,12 @@ impl WeightSource for HashMap<String, Vec<u8>> {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
             None => Err("there is no weight of this name".into()),
         }
+    }
+}
+
+impl WeightSource for GgufFile {
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, WeightError> {
+        Ok(Cow::Borrowed(self.data(self.tensor(name)?)))
     }
 }
 
