@@ -1,6 +1,7 @@
 //! What a device layer offers to the program: steps over rows of any mix of sequences.
 
 use std::fmt;
+use std::time::Duration;
 
 /// One token to process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,4 +166,20 @@ pub trait Engine {
     /// Rows of one sequence must continue it and stand in the order of their positions; rows of different sequences mix freely. On an
     /// error nothing was run and no sequence has changed.
     fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError>;
+
+    /// Where the time of all steps up to now went, dearest first; empty unless the engine was opened for profiling.
+    fn profile(&self) -> Vec<ProfileEntry> {
+        Vec::new()
+    }
+}
+
+/// Time spent in one kind of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileEntry {
+    /// The work: a kernel, a part of the forward pass.
+    pub name: String,
+    /// How often it was done.
+    pub calls: u64,
+    /// The time it took altogether.
+    pub time: Duration,
 }

@@ -1,3 +1,16 @@
 //! The program around a compiled model.
+//!
+//! The same files stand in every generated project; which parts of them one program uses depends on its target.
+#![allow(dead_code, reason = "a program need not use everything that the runtime offers")]
 
+pub mod bench;
+pub mod chat_template;
+pub mod cli;
 pub mod engine;
+pub mod generate;
+pub mod program;
+pub mod sampling;
+pub mod score;
+pub mod stop;
+pub mod tokenizer;
+pub mod weights;

@@ -1,0 +1,163 @@
+//! Renders a model's chat template as Hugging Face transformers does, and keeps text typed by a user apart from control tokens.
+//!
+//! A template writes control tokens (`<|im_start|>`) as text, so in the rendered prompt they must be parsed. The same characters
+//! typed by a user must not be. [`ChatTemplate::render`] therefore puts a mark, a private-use character that occurs nowhere else,
+//! into every control token that it finds *inside a message*, renders, and takes the marks out again: where one was found, the text
+//! becomes a segment of its own that is to be encoded as plain text ([`Origin::User`]). Messages without such text, which is nearly
+//! all, go through the template unchanged, so that `trim`, `split`, comparisons and so on work as their author meant, and the prompt
+//! is one segment that is encoded exactly as the reference does it.
+//!
+//! A template that treats the marked text differently from the text itself (it may look for `</think>`, say) is noticed, since the
+//! segments together must be equal to the plain rendering. Such a message is refused, never let through.
+
+mod control;
+mod python;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Value, context};
+use serde::{Deserialize, Serialize};
+
+use control::{Marker, NoMarkLeft};
+
+/// One message of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user`, `assistant`, or what else the template knows.
+    pub role: String,
+    /// The text.
+    pub content: String,
+}
+
+impl Message {
+    /// A message.
+    pub fn new(role: &str, content: &str) -> Message {
+        Message { role: role.to_owned(), content: content.to_owned() }
+    }
+}
+
+/// A piece of a rendered prompt; the pieces joined are the prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Its text.
+    pub text: String,
+    /// Whether control tokens in it count.
+    pub origin: Origin,
+}
+
+/// Where a piece of a prompt comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From the template, or text of a message in which no control token occurs: control tokens are to be parsed.
+    Template,
+    /// Text of a message that looks like a control token: to be encoded as plain text.
+    User,
+}
+
+/// What a template may refer to besides the messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenTexts<'a> {
+    /// Text of the token that begins a text.
+    pub bos: Option<&'a str>,
+    /// Text of the token that ends one.
+    pub eos: Option<&'a str>,
+}
+
+/// Why a chat cannot be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChatTemplateError {
+    /// The template itself is wrong, or uses what is not supported.
+    #[error("the model's chat template cannot be compiled: {0}; use the program without --chat")]
+    Syntax(String),
+    /// The template failed or refused these messages.
+    #[error("the model's chat template cannot render these messages: {0}")]
+    Render(String),
+    /// The template changes text that looks like a control token, so it cannot be told apart.
+    #[error(
+        "a message holds the text of a control token ({0}), which this model's chat template treats specially; remove it"
+    )]
+    ControlText(String),
+}
+
+/// A compiled chat template.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos: Option<String>,
+    eos: Option<String>,
+    marker: Marker,
+}
+
+const NAME: &str = "chat";
+
+impl ChatTemplate {
+    /// Compiles a template. `control_tokens` are the texts that parsing turns into control tokens.
+    pub fn new(
+        source: &str,
+        tokens: TokenTexts<'_>,
+        control_tokens: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<ChatTemplate, ChatTemplateError> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| ChatTemplateError::Syntax(describe(&error)))?);
+        python::add_to(&mut environment);
+        environment
+            .add_template_owned(NAME, source.to_owned())
+            .map_err(|error| ChatTemplateError::Syntax(describe(&error)))?;
+        Ok(ChatTemplate {
+            environment,
+            bos: tokens.bos.map(str::to_owned),
+            eos: tokens.eos.map(str::to_owned),
+            marker: Marker::new(source, control_tokens),
+        })
+    }
+
+    /// Renders the messages; with `add_generation_prompt` the prompt ends where the assistant's answer begins.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<Vec<Segment>, ChatTemplateError> {
+        let plain = self.render_text(messages, add_generation_prompt)?;
+        let Some(token) = self.marker.first_token(messages) else {
+            return Ok(vec![Segment { text: plain, origin: Origin::Template }]);
+        };
+        let refused = || ChatTemplateError::ControlText(token.to_owned());
+        let marked = self.marker.mark(messages).map_err(|NoMarkLeft| refused())?;
+        let text = self.render_text(&marked.messages, add_generation_prompt).map_err(|_| refused())?;
+        let segments = self.marker.split(&text, &marked);
+        let joined: String = segments.iter().map(|segment| segment.text.as_str()).collect();
+        if joined == plain { Ok(segments) } else { Err(refused()) }
+    }
+
+    /// The prompt as text alone.
+    pub fn render_text(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, ChatTemplateError> {
+        let render_error = |error: minijinja::Error| ChatTemplateError::Render(describe(&error));
+        let template = self.environment.get_template(NAME).map_err(render_error)?;
+        let none = Value::from(());
+        let message = |message: &Message| context! { role => message.role.as_str(), content => message.content.as_str() };
+        template
+            .render(context! {
+                messages => messages.iter().map(message).collect::<Vec<Value>>(),
+                add_generation_prompt => add_generation_prompt,
+                tools => none.clone(),
+                documents => none,
+                bos_token => self.bos.as_deref().unwrap_or(""),
+                eos_token => self.eos.as_deref().unwrap_or(""),
+            })
+            .map_err(render_error)
+    }
+}
+
+/// The message of a template's own `raise_exception`, or what went wrong and in which line.
+fn describe(error: &minijinja::Error) -> String {
+    let detail = error.detail().unwrap_or_default();
+    match (python::raised(detail), error.line()) {
+        (Some(message), _) => message.to_owned(),
+        (None, Some(line)) => format!("{}: {detail} (line {line})", error.kind()),
+        (None, None) => error.to_string(),
+    }
+}

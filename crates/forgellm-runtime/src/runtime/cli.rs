@@ -1,0 +1,222 @@
+//! The arguments of a program. Help text, parsing and checks all come from these declarations.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::runtime::program::ProgramSpec;
+use crate::runtime::sampling::SamplingParams;
+
+const EXAMPLES: &str = "\
+Examples:
+  {name} \"The capital of France is\"
+  {name} --chat \"Name three primes.\" --temperature 0.7 --seed 1
+  cat question.txt | {name} --chat --quiet
+  {name} --json --max-tokens 64 --stop \"\\n\\n\" \"Dear Sir,\"
+  {name} model.weights tokenizer.json \"Once upon a time\" --max-tokens 100
+  {name} bench
+  {name} perplexity book.txt --json
+
+A prompt that is also the name of a command goes after `--`: {name} -- bench";
+
+/// All arguments.
+#[derive(Debug, Clone, Parser)]
+#[command(disable_help_subcommand = true, version, propagate_version = false)]
+pub struct Arguments {
+    /// A command; without one, a prompt is continued.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What is to be continued.
+    #[command(flatten)]
+    pub generate: GenerateArguments,
+    /// Files and device.
+    #[command(flatten)]
+    pub model: ModelArguments,
+}
+
+/// Arguments that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArguments {
+    /// Weights file (default: beside the program)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Tokenizer file (default: beside the program)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// Threads to compute with (default: all cores)
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+    /// Positions that the context can hold
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
+    pub context: Option<usize>,
+    /// Print where the time went, to standard error
+    #[arg(long, global = true)]
+    pub profile: bool,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Arguments of a continuation.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct GenerateArguments {
+    /// The prompt; `-` or nothing reads standard input. Three values are a weights file, a tokenizer file and a prompt
+    #[arg(value_name = "PROMPT", num_args = 0..=3)]
+    pub prompt: Vec<String>,
+    /// Read the prompt from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub prompt_file: Option<PathBuf>,
+    /// Treat the prompt as a message to the model, using its chat template
+    #[arg(long)]
+    pub chat: bool,
+    /// System message that stands before the prompt; implies --chat
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Parse control tokens in a prompt without --chat (default: they are text)
+    #[arg(long, conflicts_with = "chat")]
+    pub special: bool,
+    /// End after this many tokens [default: 256]
+    #[arg(long, short = 'n', value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// End where this text appears; can be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Print only the text, no summary
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingArguments,
+}
+
+/// How tokens are chosen; what is not given is as the model's authors recommend.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingArguments {
+    /// Randomness: 0 always takes the most likely token
+    #[arg(long, value_name = "X")]
+    pub temperature: Option<f32>,
+    /// Keep the K most likely tokens (0: all)
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Keep the fewest tokens that are likely to P together (1: all)
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f32>,
+    /// Drop tokens less likely than P times the best (0: none)
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f32>,
+    /// Make tokens that occurred lately less likely (1: not)
+    #[arg(long, value_name = "X")]
+    pub repetition_penalty: Option<f32>,
+    /// How many of the last tokens count as lately
+    #[arg(long, value_name = "N")]
+    pub repetition_window: Option<usize>,
+    /// Makes random choices repeatable
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl SamplingArguments {
+    /// The values given, over the model's own.
+    pub fn over(&self, model: &SamplingParams) -> SamplingParams {
+        SamplingParams {
+            temperature: self.temperature.unwrap_or(model.temperature),
+            top_k: self.top_k.unwrap_or(model.top_k),
+            top_p: self.top_p.unwrap_or(model.top_p),
+            min_p: self.min_p.unwrap_or(model.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(model.repetition_penalty),
+            repetition_window: self.repetition_window.unwrap_or(model.repetition_window),
+            seed: self.seed.or(model.seed),
+        }
+    }
+}
+
+/// What a program can do besides continuing a prompt.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Score a text file: how well the model predicts it
+    Perplexity {
+        /// The text; `-` is standard input
+        file: PathBuf,
+    },
+    /// Print the best logits after each of the given tokens
+    Logits {
+        /// Token ids, separated by commas
+        #[arg(long, value_delimiter = ',', required = true, value_name = "IDS")]
+        ids: Vec<u32>,
+        /// How many logits of each position
+        #[arg(long, default_value_t = 32, value_name = "K")]
+        top: usize,
+    },
+    /// Continue token ids by token ids, always the most likely, through end tokens
+    GenerateIds {
+        /// Token ids, separated by commas
+        #[arg(long, value_delimiter = ',', required = true, value_name = "IDS")]
+        ids: Vec<u32>,
+        /// How many tokens
+        #[arg(long, short = 'n', default_value_t = 32, value_name = "N")]
+        max_tokens: usize,
+        /// Sequences to run at a time, all with the same tokens
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
+        copies: usize,
+    },
+    /// Measure the speed of prompt and generation
+    Bench {
+        /// Tokens of the prompt
+        #[arg(long, short, default_value_t = 512, value_name = "N", value_parser = at_least_one)]
+        prompt_tokens: usize,
+        /// Tokens to generate
+        #[arg(long, short = 'n', default_value_t = 64, value_name = "N", value_parser = at_least_one)]
+        max_tokens: usize,
+        /// Runs that count, after one that does not
+        #[arg(long, short, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
+        repetitions: usize,
+    },
+    /// Print the token ids of the text on standard input
+    Tokenize {
+        /// Parse control tokens in the text
+        #[arg(long)]
+        special: bool,
+    },
+    /// Print the text of token ids, given or read from standard input
+    Detokenize {
+        /// Token ids, separated by commas
+        #[arg(long, value_delimiter = ',', value_name = "IDS")]
+        ids: Vec<u32>,
+    },
+}
+
+/// Parses the arguments, of which the first is the command's name.
+pub fn parse(
+    spec: &ProgramSpec,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Arguments, clap::Error> {
+    let mut command = command(spec);
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let arguments = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    if arguments.command.is_some() && arguments.generate != GenerateArguments::default() {
+        let message = "options of a continuation cannot stand before a command\n";
+        return Err(command.error(clap::error::ErrorKind::ArgumentConflict, message));
+    }
+    if arguments.generate.prompt.len() == 2 {
+        let message = "two prompts given; put one into quotes, or give WEIGHTS TOKENIZER PROMPT\n";
+        return Err(command.error(clap::error::ErrorKind::WrongNumberOfValues, message));
+    }
+    Ok(arguments)
+}
+
+/// The declaration of all arguments, for this model.
+pub fn command(spec: &ProgramSpec) -> clap::Command {
+    let about = format!("{} ({}), compiled for {} by ForgeLLM", spec.name, spec.architecture, spec.target);
+    Arguments::command().name(spec.name).about(about).after_help(EXAMPLES.replace("{name}", spec.name))
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(value) => Ok(value),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,291 @@
+//! The loop from a prompt to an answer, over any engine.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
+use crate::runtime::sampling::{Sampler, SamplingError, SamplingParams, check_logit};
+
+/// What to continue, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Token ids that come next in the sequence; at least one.
+    pub prompt: &'a [u32],
+    /// The answer ends after this many tokens.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Ids that end an answer; they do not belong to it.
+    pub end_ids: &'a [u32],
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generation {
+    /// Its tokens, without the end token.
+    pub ids: Vec<u32>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// The seed that gives it again.
+    pub seed: u64,
+    /// What it took.
+    pub stats: Stats,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// The model ended it.
+    End,
+    /// A stop string appeared.
+    Stop,
+    /// It has as many tokens as were asked for.
+    Length,
+    /// The context is full.
+    Context,
+    /// The user interrupted it.
+    Interrupted,
+}
+
+/// Counts and times of one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Stats {
+    /// Tokens of the prompt that were run.
+    pub prompt_tokens: usize,
+    /// Tokens of the answer.
+    pub generated_tokens: usize,
+    /// Time of the prompt's forward passes.
+    pub prompt_time: Duration,
+    /// Time from the start to the first token.
+    pub time_to_first_token: Duration,
+    /// Time from the first token to the last.
+    pub generation_time: Duration,
+}
+
+impl Stats {
+    /// Tokens of the prompt per second.
+    pub fn prompt_speed(&self) -> f64 {
+        per_second(self.prompt_tokens, self.prompt_time)
+    }
+
+    /// Tokens per second after the first, which belongs to the prompt's pass.
+    pub fn generation_speed(&self) -> f64 {
+        per_second(self.generated_tokens.saturating_sub(1), self.generation_time)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum GenerateError {
+    /// Nothing to continue.
+    #[error("the prompt is empty, and this model has no token to start with; give it some text")]
+    EmptyPrompt,
+    /// The prompt alone is more than the context.
+    #[error("the prompt has {tokens} tokens, only {room} fit the context; shorten it or raise --context")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Positions left.
+        room: usize,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// No token could be chosen.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// The engine broke its contract.
+    #[error("the engine gave {got} where {wanted} was due; this is a bug in its device layer")]
+    Contract {
+        /// What was asked for.
+        wanted: &'static str,
+        /// What came.
+        got: &'static str,
+    },
+    /// The user interrupted it before there was a result.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Continues `sequence` by the prompt and an answer, and calls `on_token` for each token of it; `Break` ends it with
+/// [`FinishReason::Stop`]. The sequence stays, holding everything but the last token chosen.
+pub fn generate<E: Engine>(
+    engine: &mut E,
+    sequence: SequenceId,
+    request: &Request<'_>,
+    interrupted: &AtomicBool,
+    mut on_token: impl FnMut(u32) -> ControlFlow<()>,
+) -> Result<Generation, GenerateError> {
+    let start = Instant::now();
+    let mut sampler = Sampler::new(request.sampling)?;
+    let want = if request.sampling.is_plain_greedy() { Want::Top(1) } else { Want::Logits };
+    let mut history = request.prompt.to_vec();
+    let mut ids = Vec::new();
+    let mut stats = Stats { prompt_tokens: request.prompt.len(), ..Stats::default() };
+    let mut first_token = start;
+
+    let mut next = match prefill(engine, sequence, request.prompt, want, interrupted) {
+        Err(GenerateError::Interrupted) => None,
+        result => Some(result?),
+    };
+    stats.prompt_time = start.elapsed();
+    let finish_reason = loop {
+        let Some(result) = next.take().filter(|_| !interrupted.load(Ordering::Relaxed)) else {
+            break FinishReason::Interrupted;
+        };
+        if ids.len() >= request.max_tokens {
+            break FinishReason::Length;
+        }
+        let token = choose(&mut sampler, &result, &history)?;
+        if stats.generated_tokens == 0 {
+            stats.time_to_first_token = start.elapsed();
+            first_token = Instant::now();
+        }
+        stats.generation_time = first_token.elapsed();
+        if request.end_ids.contains(&token) {
+            break FinishReason::End;
+        }
+        ids.push(token);
+        history.push(token);
+        stats.generated_tokens = ids.len();
+        if on_token(token).is_break() {
+            break FinishReason::Stop;
+        }
+        if ids.len() >= request.max_tokens {
+            break FinishReason::Length;
+        }
+        let position = engine.positions(sequence)?;
+        if position >= engine.capacity().positions {
+            break FinishReason::Context;
+        }
+        let row = Row { token: Token::Id(token), position, sequence, want };
+        next = Some(only_result(engine.step(&[row])?)?);
+    };
+    Ok(Generation { ids, finish_reason, seed: sampler.seed(), stats })
+}
+
+/// Runs `prompt` as the next rows of `sequence`, in as many steps as the engine needs; gives what `want` asks of the last row.
+pub fn prefill<E: Engine>(
+    engine: &mut E,
+    sequence: SequenceId,
+    prompt: &[u32],
+    want: Want,
+    interrupted: &AtomicBool,
+) -> Result<RowResult, GenerateError> {
+    let capacity = engine.capacity();
+    let mut position = engine.positions(sequence)?;
+    let room = capacity.positions.saturating_sub(position);
+    if prompt.len() > room {
+        return Err(GenerateError::PromptTooLong { tokens: prompt.len(), room });
+    }
+    let mut left = prompt;
+    loop {
+        let (chunk, rest) = left.split_at(left.len().min(capacity.rows.max(1)));
+        let Some(last) = chunk.len().checked_sub(1) else {
+            return Err(GenerateError::EmptyPrompt);
+        };
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(GenerateError::Interrupted);
+        }
+        let row = |(index, &id): (usize, &u32)| Row {
+            token: Token::Id(id),
+            position: position + index,
+            sequence,
+            want: if rest.is_empty() && index == last { want } else { Want::Nothing },
+        };
+        let rows: Vec<Row> = chunk.iter().enumerate().map(row).collect();
+        let mut results = engine.step(&rows)?;
+        position += chunk.len();
+        left = rest;
+        if left.is_empty() {
+            return results.pop().ok_or(GenerateError::Contract { wanted: "a result", got: "nothing" });
+        }
+    }
+}
+
+/// The best token of a greedy row, or a sampled one of a row with logits.
+fn choose(sampler: &mut Sampler, result: &RowResult, history: &[u32]) -> Result<u32, GenerateError> {
+    match result {
+        RowResult::Top(top) => best(top),
+        RowResult::Logits(logits) => Ok(sampler.sample(logits, history)?),
+        RowResult::Nothing => Err(GenerateError::Contract { wanted: "logits", got: "nothing" }),
+        RowResult::Hidden(_) => Err(GenerateError::Contract { wanted: "logits", got: "a hidden state" }),
+    }
+}
+
+/// The first of the most likely tokens.
+fn best(top: &[(u32, f32)]) -> Result<u32, GenerateError> {
+    let &(token, logit) =
+        top.first().ok_or(GenerateError::Contract { wanted: "a most likely token", got: "none" })?;
+    check_logit(token, logit)?;
+    Ok(token)
+}
+
+fn only_result(mut results: Vec<RowResult>) -> Result<RowResult, GenerateError> {
+    results.pop().ok_or(GenerateError::Contract { wanted: "a result", got: "nothing" })
+}
+
+/// Continues `copies` sequences of the same prompt greedily by exactly `tokens` tokens each, all sequences in each step (as far as
+/// the engine takes that many rows); end tokens do not end them. Shows that sequences do not influence each other.
+pub fn generate_copies<E: Engine>(
+    engine: &mut E,
+    prompt: &[u32],
+    tokens: usize,
+    copies: usize,
+    interrupted: &AtomicBool,
+) -> Result<Vec<Vec<u32>>, GenerateError> {
+    let sequences = (0..copies).map(|_| engine.begin()).collect::<Result<Vec<_>, _>>()?;
+    let room = engine.capacity().positions;
+    if prompt.is_empty() {
+        return Err(GenerateError::EmptyPrompt);
+    }
+    if prompt.len() + tokens.saturating_sub(1) > room {
+        return Err(GenerateError::PromptTooLong { tokens: prompt.len(), room: room.saturating_sub(tokens) });
+    }
+    let mut answers = vec![Vec::with_capacity(tokens); copies];
+    let mut tails = vec![prompt.to_vec(); copies];
+    let mut position = 0;
+    for _ in 0..tokens {
+        // Rows go position by position through all sequences, so that a step mixes them however it is cut.
+        let length = tails.first().map_or(0, Vec::len);
+        let mut rows = Vec::with_capacity(length * copies);
+        for index in 0..length {
+            for (&sequence, tail) in sequences.iter().zip(&tails) {
+                let want = if index + 1 == length { Want::Top(1) } else { Want::Nothing };
+                rows.push(Row { token: Token::Id(tail[index]), position: position + index, sequence, want });
+            }
+        }
+        let mut chosen = Vec::with_capacity(copies);
+        for chunk in rows.chunks(engine.capacity().rows.max(1)) {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(GenerateError::Interrupted);
+            }
+            for result in engine.step(chunk)? {
+                if let RowResult::Top(top) = result {
+                    chosen.push(best(&top)?);
+                }
+            }
+        }
+        if chosen.len() != copies {
+            return Err(GenerateError::Contract { wanted: "one token a sequence", got: "another number" });
+        }
+        for ((answer, tail), token) in answers.iter_mut().zip(&mut tails).zip(chosen) {
+            answer.push(token);
+            *tail = vec![token];
+        }
+        position += length;
+    }
+    for sequence in sequences {
+        engine.end(sequence)?;
+    }
+    Ok(answers)
+}
+
+/// `count` per second; 0 if no time passed.
+pub fn per_second(count: usize, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}

@@ -1,0 +1,291 @@
+//! The commands of a program, each from its arguments to its output.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::runtime::bench::{BenchOptions, bench};
+use crate::runtime::chat_template::{ChatTemplate, Message, Origin, TokenTexts};
+use crate::runtime::cli::{Arguments, Command, GenerateArguments};
+use crate::runtime::engine::Engine;
+use crate::runtime::generate::{FinishReason, GenerateError, Request, generate, generate_copies};
+use crate::runtime::program::answer::Answer;
+use crate::runtime::program::{OpenError, OpenOptions, ProgramError, ProgramSpec, Streams, files, report};
+use crate::runtime::score;
+use crate::runtime::tokenizer::{Special, Tokenizer};
+use crate::runtime::weights::{Expected, Weights};
+
+/// Tokens of an answer unless the user says otherwise.
+const DEFAULT_MAX_TOKENS: usize = 256;
+
+/// Everything that a command works with.
+struct Context<'a, 's, E> {
+    spec: &'a ProgramSpec,
+    open: fn(&OpenOptions) -> Result<E, OpenError>,
+    arguments: &'a Arguments,
+    streams: &'a mut Streams<'s>,
+    interrupted: &'a AtomicBool,
+}
+
+/// Runs the command that the arguments name.
+pub(super) fn run<E: Engine>(
+    spec: &ProgramSpec,
+    open: fn(&OpenOptions) -> Result<E, OpenError>,
+    arguments: &Arguments,
+    streams: &mut Streams<'_>,
+    interrupted: &AtomicBool,
+) -> Result<(), ProgramError> {
+    let mut context = Context { spec, open, arguments, streams, interrupted };
+    match &arguments.command {
+        None => context.generate(&arguments.generate),
+        Some(Command::Perplexity { file }) => {
+            let text = files::read(file)?;
+            context.perplexity(&text)
+        }
+        Some(Command::Logits { ids, top }) => context.logits(ids, *top),
+        Some(Command::GenerateIds { ids, max_tokens, copies }) => {
+            context.generate_ids(ids, *max_tokens, *copies)
+        }
+        Some(Command::Bench { prompt_tokens, max_tokens, repetitions }) => context.bench(&BenchOptions {
+            prompt_tokens: *prompt_tokens,
+            max_tokens: *max_tokens,
+            repetitions: *repetitions,
+        }),
+        Some(Command::Tokenize { special }) => context.tokenize(*special),
+        Some(Command::Detokenize { ids }) => context.detokenize(ids),
+    }
+}
+
+impl<E: Engine> Context<'_, '_, E> {
+    fn generate(&mut self, arguments: &GenerateArguments) -> Result<(), ProgramError> {
+        let sampling = arguments.sampling.over(&self.spec.sampling);
+        sampling.validate()?;
+        let prompt = files::prompt(arguments)?;
+        let start = Instant::now();
+        let tokenizer = self.tokenizer()?;
+        let is_chat = arguments.chat || arguments.system.is_some();
+        let ids = if is_chat {
+            self.chat_prompt(&tokenizer, arguments.system.as_deref(), &prompt)?
+        } else {
+            let special = if arguments.special { Special::Parse } else { Special::Plain };
+            self.with_bos(tokenizer.encode(&prompt, special, false)?)
+        };
+        let max_tokens = arguments.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+        let mut engine = self.engine(ids.len().saturating_add(max_tokens), 1)?;
+        let load = start.elapsed();
+
+        let decoder = if is_chat { tokenizer.stream() } else { tokenizer.stream_continuation() };
+        let out: Option<&mut dyn Write> =
+            if self.arguments.model.json { None } else { Some(&mut *self.streams.out) };
+        let mut answer = Answer::new(decoder, &arguments.stop, out);
+        let request = Request { prompt: &ids, max_tokens, sampling, end_ids: self.spec.end_ids };
+        let sequence = engine.begin().map_err(GenerateError::from)?;
+        let mut failure = None;
+        let generation = generate(&mut engine, sequence, &request, self.interrupted, |token| {
+            answer.push(token).unwrap_or_else(|error| {
+                failure = Some(error);
+                ControlFlow::Break(())
+            })
+        })?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let text = answer.finish(generation.finish_reason)?;
+
+        if self.arguments.model.json {
+            self.print_json(&report::generation_json(&text, &generation, load))?;
+        } else if !arguments.quiet {
+            self.tell(&report::summary(&generation, load));
+        }
+        self.tell_profile(&engine);
+        match generation.finish_reason {
+            FinishReason::Interrupted => Err(ProgramError::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
+    fn chat_prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        system: Option<&str>,
+        prompt: &str,
+    ) -> Result<Vec<u32>, ProgramError> {
+        let Some(source) = self.spec.chat_template else {
+            let message = "this model has no chat template; use it without --chat and --system";
+            return Err(ProgramError::Usage(message.to_owned()));
+        };
+        let text_of = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id));
+        let (bos, eos) = (text_of(self.spec.bos), text_of(self.spec.eos));
+        let tokens = TokenTexts { bos: bos.as_deref(), eos: eos.as_deref() };
+        let template = ChatTemplate::new(source, tokens, tokenizer.control_texts())?;
+        let system = system.map(|content| Message::new("system", content));
+        let messages: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
+        let segments = template.render(&messages, true)?;
+        let segments: Vec<(Special, &str)> = segments
+            .iter()
+            .map(|segment| match segment.origin {
+                Origin::Template => (Special::Parse, segment.text.as_str()),
+                Origin::User => (Special::Plain, segment.text.as_str()),
+            })
+            .collect();
+        Ok(self.with_bos(tokenizer.encode_segments(&segments, false)?))
+    }
+
+    fn perplexity(&mut self, text: &str) -> Result<(), ProgramError> {
+        let ids = self.with_bos(self.tokenizer()?.encode(text, Special::Plain, false)?);
+        if ids.len() < 2 {
+            return Err(ProgramError::Usage(
+                "the text has fewer than two tokens, so there is nothing to score".into(),
+            ));
+        }
+        let mut engine = self.engine(ids.len(), 1)?;
+        let result = score::perplexity(&mut engine, &ids, self.interrupted)?;
+        if self.arguments.model.json {
+            self.print_json(&result)?;
+        } else {
+            let (tokens, nll, perplexity) = (result.tokens, result.mean_nll, result.perplexity);
+            self.print(&format!("perplexity {perplexity:.4} over {tokens} tokens (mean nll {nll:.6})\n"))?;
+        }
+        self.tell_profile(&engine);
+        Ok(())
+    }
+
+    fn logits(&mut self, ids: &[u32], top: usize) -> Result<(), ProgramError> {
+        let mut engine = self.engine(ids.len(), 1)?;
+        let positions = score::logits(&mut engine, ids, top, self.interrupted)?;
+        if self.arguments.model.json {
+            self.print_json(&json!({ "positions": positions }))?;
+        } else {
+            for position in positions {
+                self.print(&format!(
+                    "position {} (logsumexp {:.4})\n",
+                    position.position, position.logsumexp
+                ))?;
+                for (id, logit) in position.ids.iter().zip(&position.logits) {
+                    self.print(&format!("{id:>8} {logit:>10.4}\n"))?;
+                }
+            }
+        }
+        self.tell_profile(&engine);
+        Ok(())
+    }
+
+    fn generate_ids(&mut self, ids: &[u32], max_tokens: usize, copies: usize) -> Result<(), ProgramError> {
+        let mut engine = self.engine(ids.len().saturating_add(max_tokens), copies)?;
+        let sequences = generate_copies(&mut engine, ids, max_tokens, copies, self.interrupted)?;
+        if self.arguments.model.json {
+            self.print_json(&json!({ "ids": sequences.first(), "sequences": sequences }))?;
+        } else {
+            for ids in &sequences {
+                self.print(&(join(ids) + "\n"))?;
+            }
+        }
+        self.tell_profile(&engine);
+        Ok(())
+    }
+
+    fn bench(&mut self, options: &BenchOptions) -> Result<(), ProgramError> {
+        let mut engine = self.engine(options.prompt_tokens.max(options.max_tokens), 1)?;
+        let result = bench(&mut engine, options, self.interrupted)?;
+        if self.arguments.model.json {
+            self.print_json(&result)?;
+        } else {
+            self.print(&report::bench_table(&result))?;
+        }
+        self.tell_profile(&engine);
+        Ok(())
+    }
+
+    fn tokenize(&mut self, special: bool) -> Result<(), ProgramError> {
+        let special = if special { Special::Parse } else { Special::Plain };
+        let ids = self.tokenizer()?.encode(&files::read_standard_input()?, special, false)?;
+        if self.arguments.model.json {
+            self.print_json(&json!({ "ids": ids }))
+        } else {
+            self.print(&(join(&ids) + "\n"))
+        }
+    }
+
+    fn detokenize(&mut self, ids: &[u32]) -> Result<(), ProgramError> {
+        let read;
+        let ids = if ids.is_empty() {
+            read = parse_ids(&files::read_standard_input()?)?;
+            &read
+        } else {
+            ids
+        };
+        let text = self.tokenizer()?.decode(ids)?;
+        if self.arguments.model.json { self.print_json(&json!({ "text": text })) } else { self.print(&text) }
+    }
+
+    fn tokenizer(&self) -> Result<Tokenizer, ProgramError> {
+        Ok(Tokenizer::from_file(files::tokenizer(self.spec, self.arguments)?)?)
+    }
+
+    /// Opens the model for sequences of at least `positions` positions, as far as the model goes, or as the user says.
+    fn engine(&self, positions: usize, sequences: usize) -> Result<E, ProgramError> {
+        let (spec, model) = (self.spec, &self.arguments.model);
+        let wanted = positions.min(spec.max_context).max(spec.default_context);
+        let context = model.context.unwrap_or(wanted);
+        if context > spec.max_context {
+            return Err(ProgramError::ContextTooLong { asked: context, max: spec.max_context });
+        }
+        let path = files::weights(spec, self.arguments)?;
+        let expected = Expected { layout_version: spec.layout_version, plan_hash: spec.plan_hash };
+        let weights = Arc::new(Weights::open(&path, &expected)?);
+        let (threads, profile) = (model.threads, model.profile);
+        Ok((self.open)(&OpenOptions { weights, threads, context, sequences, profile })?)
+    }
+
+    /// The ids with the token that begins a text, if the model wants it and a template has not written it already.
+    fn with_bos(&self, mut ids: Vec<u32>) -> Vec<u32> {
+        if let Some(bos) = self.spec.bos.filter(|bos| self.spec.add_bos && ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+        }
+        ids
+    }
+
+    fn print(&mut self, text: &str) -> Result<(), ProgramError> {
+        self.streams.out.write_all(text.as_bytes()).map_err(ProgramError::Output)
+    }
+
+    fn print_json(&mut self, value: &impl serde::Serialize) -> Result<(), ProgramError> {
+        let line = report::json_line(value)?;
+        self.print(&line)
+    }
+
+    /// A line on standard error. That nobody reads it is no reason to fail.
+    fn tell(&mut self, line: &str) {
+        let _ = writeln!(self.streams.err, "{line}");
+    }
+
+    fn tell_profile(&mut self, engine: &E) {
+        if self.arguments.model.profile {
+            let entries = engine.profile();
+            let text = if entries.is_empty() {
+                "this device layer keeps no profile".to_owned()
+            } else {
+                report::profile_table(&entries)
+            };
+            self.tell(text.trim_end());
+        }
+    }
+}
+
+fn join(ids: &[u32]) -> String {
+    ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Ids separated by white space or commas, in brackets or not.
+fn parse_ids(text: &str) -> Result<Vec<u32>, ProgramError> {
+    let separators = |character: char| character.is_whitespace() || ",[]".contains(character);
+    let words = text.split(separators).filter(|word| !word.is_empty());
+    let parse = |word: &str| {
+        word.parse().map_err(|_| ProgramError::Usage(format!("`{word}` on standard input is not a token id")))
+    };
+    words.map(parse).collect()
+}

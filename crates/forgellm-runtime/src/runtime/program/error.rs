@@ -1,0 +1,106 @@
+//! Everything that ends a program before its work is done.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::runtime::chat_template::ChatTemplateError;
+use crate::runtime::generate::GenerateError;
+use crate::runtime::program::OpenError;
+use crate::runtime::sampling::SamplingError;
+use crate::runtime::tokenizer::TokenizerError;
+use crate::runtime::weights::WeightsError;
+
+pub(super) const EXIT_SUCCESS: u8 = 0;
+pub(super) const EXIT_FAILURE: u8 = 1;
+pub(super) const EXIT_USAGE: u8 = 2;
+pub(super) const EXIT_INTERRUPTED: u8 = 130;
+
+/// Why a program ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The arguments do not fit together.
+    #[error("{0}")]
+    Usage(String),
+    /// A file that the user named cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file of the program is not where it should be.
+    #[error("there is no {what} file {name} in {places}; put it beside the program or name it with {option}")]
+    FileNotFound {
+        /// Which of the files.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        places: String,
+        /// The option that names it.
+        option: &'static str,
+    },
+    /// The model was not made for so many positions.
+    #[error("a context of {asked} positions was asked for, this model was made for at most {max}")]
+    ContextTooLong {
+        /// Positions asked for.
+        asked: usize,
+        /// Positions possible.
+        max: usize,
+    },
+    /// The weights file.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template.
+    #[error(transparent)]
+    ChatTemplate(#[from] ChatTemplateError),
+    /// The sampling parameters.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// The device.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The model.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// Results cannot be written.
+    #[error("cannot write the result: {0}")]
+    Output(io::Error),
+    /// The user ended it.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl ProgramError {
+    /// The exit code: 1 failure, 2 usage, 130 interrupted; 0 if only the reader of our output has left.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ProgramError::Usage(_) => EXIT_USAGE,
+            ProgramError::Sampling(SamplingError::OutOfRange { .. }) => EXIT_USAGE,
+            ProgramError::Interrupted | ProgramError::Generate(GenerateError::Interrupted) => {
+                EXIT_INTERRUPTED
+            }
+            _ if self.is_broken_pipe() => EXIT_SUCCESS,
+            _ => EXIT_FAILURE,
+        }
+    }
+
+    /// Whether it deserves a message: not when the reader of the output has left or the user interrupted us.
+    pub(super) fn is_told(&self) -> bool {
+        !self.is_broken_pipe() && self.exit_code() != EXIT_INTERRUPTED
+    }
+
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, ProgramError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<serde_json::Error> for ProgramError {
+    fn from(error: serde_json::Error) -> Self {
+        ProgramError::Output(error.into())
+    }
+}

@@ -1,0 +1,96 @@
+//! What a program says about its own work.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::runtime::bench::{BenchResult, Speed};
+use crate::runtime::engine::ProfileEntry;
+use crate::runtime::generate::{FinishReason, Generation};
+
+/// One line about a continuation, for people.
+pub(super) fn summary(generation: &Generation, load: Duration) -> String {
+    let stats = &generation.stats;
+    let reason = match generation.finish_reason {
+        FinishReason::End => "the model ended it",
+        FinishReason::Stop => "a stop string appeared",
+        FinishReason::Length => "--max-tokens reached",
+        FinishReason::Context => "the context is full, see --context",
+        FinishReason::Interrupted => "interrupted",
+    };
+    format!(
+        "[prompt {} tokens, {:.1}/s; answer {} tokens, {:.1}/s; first token after {:.3} s; loaded in {:.3} s; {reason}]",
+        stats.prompt_tokens,
+        stats.prompt_speed(),
+        stats.generated_tokens,
+        stats.generation_speed(),
+        stats.time_to_first_token.as_secs_f64(),
+        load.as_secs_f64(),
+    )
+}
+
+/// A continuation for scripts.
+pub(super) fn generation_json(text: &str, generation: &Generation, load: Duration) -> Value {
+    let stats = &generation.stats;
+    json!({
+        "text": text,
+        "ids": generation.ids,
+        "finish_reason": generation.finish_reason,
+        "seed": generation.seed,
+        "stats": {
+            "prompt_tokens": stats.prompt_tokens,
+            "generated_tokens": stats.generated_tokens,
+            "load_seconds": load.as_secs_f64(),
+            "time_to_first_token_seconds": stats.time_to_first_token.as_secs_f64(),
+            "prompt_seconds": stats.prompt_time.as_secs_f64(),
+            "generation_seconds": stats.generation_time.as_secs_f64(),
+            "prompt_tokens_per_second": stats.prompt_speed(),
+            "generation_tokens_per_second": stats.generation_speed(),
+        },
+    })
+}
+
+/// Measured speeds for people.
+pub(super) fn bench_table(result: &BenchResult) -> String {
+    let line = |name: &str, speed: &Speed| {
+        format!(
+            "{name:<10} {:>6} tokens  {:>9.1} tok/s  (slowest {:.1}, fastest {:.1})\n",
+            speed.tokens, speed.median, speed.min, speed.max
+        )
+    };
+    let mut table = line("prompt", &result.prompt) + &line("generation", &result.generation);
+    if let Some(memory) = result.memory {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let _ = writeln!(
+            table,
+            "memory     {:.1} MiB resident, {:.1} MiB of it no file's, {:.1} MiB at most",
+            mib(memory.resident),
+            mib(memory.anonymous),
+            mib(memory.peak)
+        );
+    }
+    table
+}
+
+/// A profile for people.
+pub(super) fn profile_table(entries: &[ProfileEntry]) -> String {
+    let total: f64 = entries.iter().map(|entry| entry.time.as_secs_f64()).sum();
+    let mut table = format!("{:>10}  {:>6}  {:>9}  {:>10}  work\n", "ms", "share", "calls", "us a call");
+    for entry in entries {
+        let seconds = entry.time.as_secs_f64();
+        let share = if total > 0.0 { 100.0 * seconds / total } else { 0.0 };
+        let a_call = 1e6 * seconds / entry.calls.max(1) as f64;
+        let (milliseconds, calls, name) = (1e3 * seconds, entry.calls, &entry.name);
+        let _ = writeln!(table, "{milliseconds:>10.3}  {share:>5.1}%  {calls:>9}  {a_call:>10.2}  {name}");
+    }
+    table
+}
+
+/// `value` on one line.
+pub(super) fn json_line(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut line = serde_json::to_string(value)?;
+    line.push('\n');
+    Ok(line)
+}
