@@ -6,4 +6,5 @@ pub mod checkpoint;
 pub mod interp;
 pub mod ir;
 pub mod quant;
+pub mod synth;
 pub mod tokenizer;
