@@ -7,6 +7,7 @@ mod qwen2;
 
 use std::collections::BTreeMap;
 
+use crate::checkpoint::gguf::{GgufFile, TensorInfo};
 use crate::checkpoint::{Metadata, MetadataError};
 use crate::ir::{
     Architecture, ConfigError, DType, Graph, ModelConfig, Stage, Verified, VerifyError, Weight, verify,
@@ -30,22 +31,30 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
     REGISTRY.iter().map(|registration| registration.gguf_name)
 }
 
-/// Builds the graph of a GGUF file from its metadata and the list of its tensors.
+/// Builds the graph of a GGUF file.
 ///
 /// Every tensor of the file must be used: one that is not would change what the model computes.
-pub fn import(
-    name: &str,
-    metadata: &Metadata,
-    tensors: impl IntoIterator<Item = Weight>,
-) -> Result<Verified<Graph>, ImportError> {
+pub fn import(file: &GgufFile) -> Result<Verified<Graph>, ImportError> {
+    let metadata = file.metadata();
     let architecture = metadata.require_string("general.architecture")?;
     let registration = REGISTRY
         .iter()
         .find(|registration| registration.gguf_name == architecture)
         .ok_or_else(|| ImportError::UnknownArchitecture(architecture.to_owned()))?;
-    let tensors = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let weight = |tensor: &TensorInfo| Weight {
+        name: tensor.name.clone(),
+        dtype: tensor.dtype,
+        shape: tensor.shape.clone(),
+    };
+    let tensors = file.tensors().iter().map(|tensor| (tensor.name.clone(), weight(tensor))).collect();
     let checkpoint = Checkpoint { prefix: registration.gguf_name, metadata, tensors: &tensors };
     let config = (registration.config)(&checkpoint)?;
+    let name = match metadata.string("general.name")? {
+        Some(name) if !name.trim().is_empty() => name.trim().to_owned(),
+        _ => {
+            file.path().file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
+        }
+    };
     build(registration, Graph::new(name), config, Some(&tensors))
 }
 
