@@ -1,0 +1,82 @@
+//! Who gives and who reads the values of a graph.
+
+use forgellm_frontend::ir::{Graph, Linear, Node, NodeId, Norm, Op, Part, Shape, ValueId};
+
+/// The edges of a verified graph, both ways.
+pub struct Links<'a> {
+    graph: &'a Graph,
+    givers: Vec<Option<NodeId>>,
+    /// A node stands here once for each time that it reads the value.
+    readers: Vec<Vec<NodeId>>,
+}
+
+impl<'a> Links<'a> {
+    /// The edges of `graph`.
+    pub fn new(graph: &'a Graph) -> Links<'a> {
+        let mut givers = vec![None; graph.values().len()];
+        let mut readers = vec![Vec::new(); graph.values().len()];
+        for (index, node) in graph.nodes().iter().enumerate() {
+            let id = NodeId(index as u32);
+            for value in &node.outputs {
+                givers[value.index()] = Some(id);
+            }
+            for value in &node.inputs {
+                readers[value.index()].push(id);
+            }
+        }
+        Links { graph, givers, readers }
+    }
+
+    /// The ids of all nodes, in order.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> {
+        (0..self.graph.nodes().len() as u32).map(NodeId)
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &'a Node {
+        &self.graph.nodes()[id.index()]
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: ValueId) -> Shape {
+        self.graph.shape(value)
+    }
+
+    /// The node that gives a value.
+    pub fn giver(&self, value: ValueId) -> Option<NodeId> {
+        self.givers[value.index()]
+    }
+
+    /// The node that gives a value, where `reader` alone reads it, once, and it is no result of the graph.
+    pub fn private_giver(&self, value: ValueId, reader: NodeId) -> Option<NodeId> {
+        let is_output = self.graph.outputs().iter().any(|output| output.value == value);
+        let private = !is_output && self.readers[value.index()] == [reader];
+        self.giver(value).filter(|_| private)
+    }
+
+    /// The part of a projection with nothing fused.
+    pub fn plain_linear(&self, id: NodeId) -> Option<&'a Part> {
+        match &self.node(id).op {
+            Op::Linear(Linear { norm: None, parts, gate: None, residual: false }) => match &parts[..] {
+                [part] => Some(part),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Over how many elements a norm runs.
+    pub fn norm_len(&self, norm: &Norm) -> usize {
+        self.graph.weight(norm.weight).shape.iter().product()
+    }
+
+    /// Whether all nodes belong to the same layer. One that reaches into another would move work out of its layer.
+    pub fn same_layer(&self, nodes: &[NodeId]) -> bool {
+        nodes.windows(2).all(|pair| self.node(pair[0]).layer == self.node(pair[1]).layer)
+    }
+
+    /// The id that the first of a patch's own values gets.
+    pub fn next_value(&self) -> ValueId {
+        ValueId(self.graph.values().len() as u32)
+    }
+}

@@ -1,0 +1,94 @@
+//! What becomes of a layer of each architecture.
+
+use forgellm_frontend::arch;
+use forgellm_frontend::ir::{
+    Architecture, DType, Graph, HiddenActivation, ModelConfig, RopeScaling, Verified,
+};
+use forgellm_optimizer::{Options, optimize};
+
+use crate::sketch::operations;
+
+/// A model of `layers` layers, all of them small.
+pub fn model(architecture: Architecture, layers: usize) -> Verified<Graph> {
+    let config = ModelConfig {
+        architecture,
+        hidden_size: 12,
+        intermediate_size: 20,
+        num_layers: layers,
+        num_attention_heads: 4,
+        num_kv_heads: 2,
+        head_dim: 8,
+        vocab_size: 50,
+        max_seq_len: 64,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        dtype: DType::F32,
+        sliding_window_size: (architecture == Architecture::Gemma3).then_some(16),
+        sliding_window_pattern: (architecture == Architecture::Gemma3).then_some(6),
+        rope_local_theta: None,
+        rope_dim: 8,
+        rope_scaling: RopeScaling::None,
+        rope_freq_factors: false,
+        qkv_bias: architecture == Architecture::Qwen2,
+        tied_embeddings: true,
+        hidden_activation: HiddenActivation::GeluTanh,
+        attention_scale: None,
+    };
+    arch::complete(&Graph::new(format!("tiny {architecture}")).with_config(config))
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn fused(architecture: Architecture, layers: usize) -> Verified<Graph> {
+    optimize(model(architecture, layers), &Options::default()).unwrap_or_else(|error| panic!("{error}")).graph
+}
+
+#[test]
+fn a_layer_of_llama_and_qwen2_is_six_nodes() {
+    for architecture in [Architecture::Llama, Architecture::Qwen2] {
+        let graph = fused(architecture, 3);
+        for layer in 0..3 {
+            assert_eq!(
+                operations(&graph, Some(layer)),
+                [
+                    "qkv: linear norm 3 parts",
+                    "q: qkv_rope",
+                    "attention: attention",
+                    "attn_output: linear residual",
+                    "gated: linear norm 2 parts gate",
+                    "ffn_down: linear residual",
+                ],
+                "{architecture}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_layer_of_gemma3_is_eight_nodes() {
+    let graph = fused(Architecture::Gemma3, 3);
+    for layer in 0..3 {
+        assert_eq!(
+            operations(&graph, Some(layer)),
+            [
+                "qkv: linear norm 3 parts",
+                "q: qkv_rope q_norm k_norm",
+                "attention: attention",
+                "attn_output: linear",
+                "post_attention_norm: rms_norm residual",
+                "gated: linear norm 2 parts gate",
+                "ffn_down: linear",
+                "post_ffw_norm: rms_norm residual",
+            ]
+        );
+    }
+}
+
+#[test]
+fn outside_of_layers_the_hidden_state_stays() {
+    for architecture in [Architecture::Llama, Architecture::Qwen2, Architecture::Gemma3] {
+        assert_eq!(
+            operations(&fused(architecture, 2), None),
+            ["embed: embed", "select_wanted: select_wanted", "output_norm: rms_norm", "output: linear"]
+        );
+    }
+}
