@@ -33,20 +33,24 @@ impl Tensor {
     }
 }
 
-/// Standard deviation of a row of the embedding table, and of a head of its own, times the square root of
-/// its width. Small, so that the embedding is a small part of the last hidden state and a tied head does
-/// not simply repeat the last token (Gemma scales its embedding up by the square root of the width).
-const EMBEDDING_GAIN: f32 = 0.5;
+/// Standard deviation of the elements of the embedding table, and of a head of its own, times the square
+/// root of its width.
+///
+/// Gemma scales its embedding up by that root. A smaller table keeps the last token's embedding a small part
+/// of the last hidden state, or a tied head would repeat that token for ever.
+fn embedding_gain(shape: &Shape) -> f32 {
+    if shape.architecture == "gemma3" { 0.25 } else { 1.0 }
+}
 
-/// Mean of the last norm's weights: with `EMBEDDING_GAIN`, logits have a standard deviation of about 2.
-const OUTPUT_NORM_MEAN: f32 = 4.0;
+/// Standard deviation of the logits; the last norm's weights bring it about.
+const LOGIT_DEVIATION: f32 = 2.0;
 
 /// The tensors, in the order of a real file.
 pub(super) fn tensors(shape: &Shape, dtype: DType) -> Vec<Tensor> {
     let (hidden, intermediate) = (shape.hidden, shape.intermediate);
     let (q_width, kv_width) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
     let table = |name: &str| {
-        let sigma = EMBEDDING_GAIN / (hidden as f32).sqrt();
+        let sigma = embedding_gain(shape) / (hidden as f32).sqrt();
         random(name.to_owned(), stored_as(dtype, hidden), vec![shape.vocab, hidden], sigma)
     };
     let mut tensors = vec![table("token_embd.weight")];
@@ -85,7 +89,7 @@ pub(super) fn tensors(shape: &Shape, dtype: DType) -> Vec<Tensor> {
             vector("post_ffw_norm.weight", hidden, 1.0, 0.1);
         }
     }
-    tensors.push(near("output_norm.weight".to_owned(), hidden, OUTPUT_NORM_MEAN, 0.1));
+    tensors.push(near("output_norm.weight".to_owned(), hidden, LOGIT_DEVIATION / embedding_gain(shape), 0.1));
     if !shape.tied_head {
         tensors.push(table("output.weight"));
     }
