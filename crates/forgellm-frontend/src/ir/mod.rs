@@ -6,6 +6,7 @@ mod graph;
 mod op;
 mod rope;
 mod shape;
+mod text;
 mod verified;
 mod verify;
 
@@ -15,5 +16,6 @@ pub use graph::{Graph, Node, NodeId, Output, OutputRole, ValueId, Weight, Weight
 pub use op::{Attention, CacheId, Linear, Norm, Op, Part, QkvRope, Rope, RopeStyle};
 pub use rope::rope_frequencies;
 pub use shape::{Dim, Shape};
+pub use text::ParseError;
 pub use verified::{Verified, Verify};
 pub use verify::{NodeName, Stage, VerifyError, verify};

@@ -1,6 +1,8 @@
 //! What must hold for a graph before anything is built on it.
 
 mod signature;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -122,13 +124,11 @@ fn check_weights(graph: &Graph) -> Result<(), VerifyError> {
             format!("its shape {:?} holds no element", weight.shape)
         } else if weight.shape.iter().try_fold(1usize, |all, dim| all.checked_mul(*dim)).is_none() {
             format!("its shape {:?} has more elements than can be addressed", weight.shape)
-        } else if weight.shape.last().and_then(|row| weight.dtype.row_bytes(*row)).is_none() {
-            format!(
-                "rows of {:?} elements are not whole {} blocks of {}",
-                weight.shape.last(),
-                weight.dtype,
-                weight.dtype.block_elements()
-            )
+        } else if let Some(row) = weight.shape.last()
+            && weight.dtype.row_bytes(*row).is_none()
+        {
+            let block = weight.dtype.block_elements();
+            format!("rows of {row} elements are not whole {} blocks of {block}", weight.dtype)
         } else {
             continue;
         };
