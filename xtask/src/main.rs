@@ -1,2 +1,60 @@
-//! Chores.
-fn main() {}
+//! Chores of this repository. `cargo xtask` lists them.
+
+mod checks;
+mod models;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+Chores of this repository.
+
+Usage: cargo xtask <CHORE>
+
+  ci       everything that must hold: format, lints, tests, documentation, tidy
+  models   downloads the real models that tests run on, into models/
+  golden   the tests of whole models against an independent implementation
+  bless    accepts what the compiler prints now as the new snapshots
+  tidy     crate dependencies, file lengths, absolute paths, unexplained exceptions
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let chore = arguments.next();
+    if let Some(extra) = arguments.next() {
+        bail!("a chore takes no arguments, and there is `{extra}`\n\n{USAGE}");
+    }
+    std::env::set_current_dir(workspace()?)?;
+    match chore.as_deref() {
+        Some("ci") => checks::ci(),
+        Some("models") => models::fetch(),
+        Some("golden") => checks::golden(),
+        Some("bless") => checks::bless(),
+        Some("tidy") => tidy::check(),
+        Some(other) => bail!("there is no chore `{other}`\n\n{USAGE}"),
+        None => {
+            print!("{USAGE}");
+            Ok(())
+        }
+    }
+}
+
+/// The root of the repository.
+fn workspace() -> Result<PathBuf> {
+    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = xtask.parent().context("xtask is not in a workspace")?;
+    Ok(root.to_owned())
+}
