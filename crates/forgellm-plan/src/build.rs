@@ -69,6 +69,7 @@ fn caches(graph: &Graph) -> Vec<CacheSpec> {
             Op::Attention(attention) => Some((
                 attention.cache,
                 CacheSpec {
+                    heads: attention.heads,
                     kv_heads: attention.kv_heads,
                     head_dim: attention.head_dim,
                     window: attention.window,

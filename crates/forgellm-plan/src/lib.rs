@@ -112,6 +112,8 @@ pub enum WeightSource {
 /// A layer's key-value cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSpec {
+    /// Query heads that read it.
+    pub heads: usize,
     /// Key and value heads.
     pub kv_heads: usize,
     /// Elements of a head.
