@@ -6,23 +6,36 @@ use forgellm_frontend::ir::{Graph, Linear, Node, NodeId, Norm, Op, Part, Shape, 
 pub struct Links<'a> {
     graph: &'a Graph,
     givers: Vec<Option<NodeId>>,
-    /// A node stands here once for each time that it reads the value.
-    readers: Vec<Vec<NodeId>>,
+    readers: Vec<Readers>,
+}
+
+/// Who reads a value, and how often.
+#[derive(Clone, Copy, PartialEq)]
+enum Readers {
+    None,
+    /// This node, once.
+    One(NodeId),
+    /// More than one node, one node more than once, or the program: the value is a result of the graph.
+    Several,
 }
 
 impl<'a> Links<'a> {
     /// The edges of `graph`.
     pub fn new(graph: &'a Graph) -> Links<'a> {
         let mut givers = vec![None; graph.values().len()];
-        let mut readers = vec![Vec::new(); graph.values().len()];
+        let mut readers = vec![Readers::None; graph.values().len()];
         for (index, node) in graph.nodes().iter().enumerate() {
             let id = NodeId(index as u32);
             for value in &node.outputs {
                 givers[value.index()] = Some(id);
             }
             for value in &node.inputs {
-                readers[value.index()].push(id);
+                let known = &mut readers[value.index()];
+                *known = if *known == Readers::None { Readers::One(id) } else { Readers::Several };
             }
+        }
+        for output in graph.outputs() {
+            readers[output.value.index()] = Readers::Several;
         }
         Links { graph, givers, readers }
     }
@@ -49,8 +62,7 @@ impl<'a> Links<'a> {
 
     /// The node that gives a value, where `reader` alone reads it, once, and it is no result of the graph.
     pub fn private_giver(&self, value: ValueId, reader: NodeId) -> Option<NodeId> {
-        let is_output = self.graph.outputs().iter().any(|output| output.value == value);
-        let private = !is_output && self.readers[value.index()] == [reader];
+        let private = self.readers[value.index()] == Readers::One(reader);
         self.giver(value).filter(|_| private)
     }
 

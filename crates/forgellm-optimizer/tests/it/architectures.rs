@@ -92,3 +92,11 @@ fn outside_of_layers_the_hidden_state_stays() {
         );
     }
 }
+
+/// The whole graph after the pipeline, in text.
+#[test]
+fn fused_graphs_in_text() {
+    for architecture in [Architecture::Llama, Architecture::Qwen2, Architecture::Gemma3] {
+        insta::assert_snapshot!(format!("{architecture}"), fused(architecture, 1).to_string());
+    }
+}

@@ -60,7 +60,7 @@ pub fn architecture(tape: &mut Tape) -> Verified<Graph> {
         rms_norm_eps: 1e-3,
         rope_theta: 50.0,
         dtype: DType::F32,
-        sliding_window_size: tape.coin().then(|| 3),
+        sliding_window_size: tape.coin().then_some(3),
         sliding_window_pattern: (architecture == Architecture::Gemma3).then_some(2),
         rope_local_theta: (architecture == Architecture::Gemma3).then_some(10.0),
         rope_dim: if tape.coin() { head_dim } else { 2 },
