@@ -348,6 +348,22 @@ fn an_unfinished_file_leaves_nothing() {
 }
 
 #[test]
+fn two_writers_of_one_path_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let specs = [spec("w", DType::F32, &[1])];
+    let create = || GgufWriter::create(&path, &metadata(), &specs).unwrap();
+    let (mut first, mut second) = (create(), create());
+    first.write(&[1; 4]).unwrap();
+    second.write(&[2; 4]).unwrap();
+    second.finish().unwrap();
+    first.finish().unwrap();
+    assert_eq!(folder_entries(folder.path()), std::slice::from_ref(&path));
+    let file = GgufFile::open(&path).unwrap();
+    assert_eq!(file.data(file.tensor("w").unwrap()), [1; 4]);
+}
+
+#[test]
 fn the_writer_refuses_what_the_format_cannot_hold() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");

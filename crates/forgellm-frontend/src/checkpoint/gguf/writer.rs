@@ -1,5 +1,6 @@
 //! Writing GGUF version 3.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -97,12 +98,8 @@ impl GgufWriter {
         let alignment = alignment(metadata)?;
         let tensors = sizes(tensors)?;
         let header = header_bytes(metadata, &tensors, alignment)?;
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}.partial", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let file = match File::create_new(&temporary) {
-            Ok(file) => file,
+        let (temporary, file) = match create_temporary(&path) {
+            Ok(created) => created,
             Err(source) => return Err(GgufWriteError::Io { path, source }),
         };
         let mut writer = GgufWriter {
@@ -194,6 +191,23 @@ impl Drop for GgufWriter {
             // Without the buffered rest: the file goes away. A failure to remove it has nobody to be told to.
             drop(output.into_parts());
             let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// A new file beside `path`. What a killed process of the same id left behind is stepped over.
+fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
+    const ATTEMPTS: u32 = 1000;
+    let mut attempt = 0;
+    loop {
+        let mut name = OsString::from(".");
+        name.push(path.file_name().ok_or(io::ErrorKind::InvalidFilename)?);
+        name.push(format!(".{}-{attempt}.partial", std::process::id()));
+        let temporary = path.with_file_name(name);
+        match File::create_new(&temporary) {
+            Ok(file) => return Ok((temporary, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error),
         }
     }
 }
