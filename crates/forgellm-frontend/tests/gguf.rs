@@ -364,6 +364,24 @@ fn two_writers_of_one_path_do_not_meet() {
 }
 
 #[test]
+fn a_file_written_in_place_is_removed_unless_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.partial");
+    let specs = [spec("w", DType::F32, &[1])];
+    let create = || GgufWriter::create_in_place(&path, &metadata(), &specs);
+    let unfinished = create().unwrap();
+    assert_eq!(folder_entries(folder.path()), std::slice::from_ref(&path));
+    drop(unfinished);
+    assert!(!path.exists());
+    let mut writer = create().unwrap();
+    writer.write(&[1; 4]).unwrap();
+    writer.finish().unwrap();
+    assert!(GgufFile::open(&path).is_ok());
+    assert!(matches!(create(), Err(GgufWriteError::Io { .. })), "an existing file is not replaced");
+    assert!(GgufFile::open(&path).is_ok());
+}
+
+#[test]
 fn the_writer_refuses_what_the_format_cannot_hold() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");

@@ -6,7 +6,7 @@ use forgellm_frontend::arch::import;
 use forgellm_frontend::checkpoint::gguf::GgufFile;
 use forgellm_frontend::ir::DType;
 use forgellm_frontend::quant::dequantize;
-use forgellm_frontend::synth::{SHAPES, Shape, SynthError, write};
+use forgellm_frontend::synth::{SHAPES, Shape, SynthError, write, write_in_place};
 use forgellm_frontend::tokenizer;
 
 fn tiny() -> impl Iterator<Item = &'static Shape> {
@@ -159,10 +159,14 @@ fn progress_ends_at_the_total_and_failure_leaves_nothing() {
     })
     .unwrap();
     assert_eq!(last.0, last.1);
+    let in_place = folder.path().join("b.gguf");
+    write_in_place(shape, DType::F32, 1, &in_place, &mut |_, _| assert!(in_place.exists())).unwrap();
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    assert!(read(&in_place) == read(&folder.path().join("a.gguf")));
     let error =
         write(shape, DType::F32, 1, &folder.path().join("missing/a.gguf"), &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, SynthError::Write(_)), "{error}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 #[test]

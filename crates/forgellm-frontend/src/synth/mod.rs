@@ -12,7 +12,8 @@ use std::path::Path;
 
 pub use shape::{SHAPES, Shape, UnknownShape};
 
-use crate::checkpoint::gguf::{GgufWriteError, GgufWriter};
+use crate::checkpoint::Metadata;
+use crate::checkpoint::gguf::{GgufWriteError, GgufWriter, TensorSpec};
 use crate::ir::DType;
 use crate::quant::{self, QuantError};
 
@@ -51,11 +52,38 @@ pub fn write(
     path: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), SynthError> {
+    write_with(GgufWriter::create, shape, dtype, seed, path, progress)
+}
+
+/// As [`write`], to a `path` that is a temporary one of the caller, who removes it when the process is
+/// interrupted. It must not exist.
+///
+/// # Errors
+///
+/// Those of [`write`].
+pub fn write_in_place(
+    shape: &Shape,
+    dtype: DType,
+    seed: u64,
+    path: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), SynthError> {
+    write_with(GgufWriter::create_in_place, shape, dtype, seed, path, progress)
+}
+
+fn write_with<'a>(
+    create: impl FnOnce(&'a Path, &Metadata, &[TensorSpec]) -> Result<GgufWriter, GgufWriteError>,
+    shape: &Shape,
+    dtype: DType,
+    seed: u64,
+    path: &'a Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), SynthError> {
     const CHUNK_BYTES: usize = 1 << 20;
     let tensors = model::tensors(shape, dtype);
     let total = tensors.iter().map(model::Tensor::bytes).sum();
     let specs: Vec<_> = tensors.iter().map(|tensor| tensor.spec.clone()).collect();
-    let mut writer = GgufWriter::create(path, &model::metadata(shape, dtype), &specs)?;
+    let mut writer = create(path, &model::metadata(shape, dtype), &specs)?;
     let mut done = 0;
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     for (index, tensor) in tensors.iter().enumerate() {

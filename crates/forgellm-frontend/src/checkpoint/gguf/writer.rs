@@ -94,11 +94,36 @@ impl GgufWriter {
         metadata: &Metadata,
         tensors: &[TensorSpec],
     ) -> Result<GgufWriter, GgufWriteError> {
-        let path = path.as_ref().to_owned();
+        GgufWriter::start(path.as_ref(), metadata, tensors, create_temporary)
+    }
+
+    /// As [`GgufWriter::create`], without the temporary name: for a `path` that is one already. It must not
+    /// exist, and is removed when the writer is dropped before [`GgufWriter::finish`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`GgufWriter::create`].
+    pub fn create_in_place(
+        path: impl AsRef<Path>,
+        metadata: &Metadata,
+        tensors: &[TensorSpec],
+    ) -> Result<GgufWriter, GgufWriteError> {
+        GgufWriter::start(path.as_ref(), metadata, tensors, |path| {
+            Ok((path.to_owned(), File::create_new(path)?))
+        })
+    }
+
+    fn start(
+        path: &Path,
+        metadata: &Metadata,
+        tensors: &[TensorSpec],
+        create: impl FnOnce(&Path) -> io::Result<(PathBuf, File)>,
+    ) -> Result<GgufWriter, GgufWriteError> {
+        let path = path.to_owned();
         let alignment = alignment(metadata)?;
         let tensors = sizes(tensors)?;
         let header = header_bytes(metadata, &tensors, alignment)?;
-        let (temporary, file) = match create_temporary(&path) {
+        let (temporary, file) = match create(&path) {
             Ok(created) => created,
             Err(source) => return Err(GgufWriteError::Io { path, source }),
         };
