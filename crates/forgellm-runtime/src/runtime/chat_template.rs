@@ -161,3 +161,6 @@ fn describe(error: &minijinja::Error) -> String {
         (None, None) => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

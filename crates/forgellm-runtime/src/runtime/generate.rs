@@ -289,3 +289,6 @@ pub fn generate_copies<E: Engine>(
 pub fn per_second(count: usize, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,3 +15,6 @@ pub mod score;
 pub mod stop;
 pub mod tokenizer;
 pub mod weights;
+
+#[cfg(test)]
+mod tests;

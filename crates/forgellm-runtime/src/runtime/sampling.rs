@@ -181,3 +181,6 @@ fn fresh_seed() -> u64 {
     use std::hash::BuildHasher;
     std::hash::RandomState::new().hash_one(std::process::id())
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,13 @@ impl StopFilter {
     /// Adds text; gives the text that is safe to pass on, and whether a stop string was met, after which there is no more.
     pub fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
-        if let Some(position) = self.stops.iter().filter_map(|stop| self.held.find(stop)).min() {
-            self.held.truncate(position);
+        // The stop string that is complete first counts, so that it does not matter how the text is cut into pieces.
+        let found = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop).map(|start| (start + stop.len(), start)));
+        if let Some((_, start)) = found.min() {
+            self.held.truncate(start);
             return (std::mem::take(&mut self.held), true);
         }
         let kept = self.held.split_off(self.held.len() - self.possible_start());
@@ -39,5 +44,82 @@ impl StopFilter {
             starts.into_iter().find(|&start| self.held.ends_with(&stop[..start])).unwrap_or(0)
         };
         self.stops.iter().map(longest).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::StopFilter;
+
+    /// Pushes pieces; gives the text passed on, and the pieces used up to the stop.
+    fn filter(stops: &[&str], pieces: &[String]) -> (String, bool) {
+        let stops: Vec<String> = stops.iter().map(|stop| stop.to_string()).collect();
+        let mut filter = StopFilter::new(&stops);
+        let mut out = String::new();
+        for piece in pieces {
+            let (text, stopped) = filter.push(piece);
+            out += &text;
+            if stopped {
+                return (out, true);
+            }
+        }
+        (out + &filter.finish(), false)
+    }
+
+    #[track_caller]
+    fn check(stops: &[&str], text: &str, expected: &str, expected_stop: bool) {
+        let whole = [text.to_owned()];
+        let characters: Vec<String> = text.chars().map(String::from).collect();
+        for pieces in [&whole[..], &characters] {
+            assert_eq!(filter(stops, pieces), (expected.to_owned(), expected_stop));
+        }
+    }
+
+    #[test]
+    fn text_before_a_stop_is_passed_on_and_the_stop_is_not() {
+        check(&["\n\n"], "a\nb\n\nc", "a\nb", true);
+        check(&["é!"], "né é!", "né ", true);
+        check(&["abab"], "abaabab", "aba", true);
+        check(&["x", "yz"], "ayyz", "ay", true);
+    }
+
+    #[test]
+    fn what_only_looked_like_a_stop_is_passed_on() {
+        check(&["STOP"], "STO", "STO", false);
+        check(&["STOP"], "STOSTO!", "STOSTO!", false);
+        check(&[], "abc", "abc", false);
+        check(&[""], "abc", "abc", false);
+    }
+
+    #[test]
+    fn the_stop_that_is_complete_first_counts() {
+        check(&["abcd", "c"], "abcd", "ab", true);
+        check(&["bc", "abc"], "abc", "", true);
+    }
+
+    #[test]
+    fn a_possible_stop_is_held_back() {
+        let mut filter = StopFilter::new(&["<end>".to_owned()]);
+        assert_eq!(filter.push("a<en"), ("a".to_owned(), false));
+        assert_eq!(filter.push("x<e"), ("<enx".to_owned(), false));
+        assert_eq!(filter.push("nd>b"), (String::new(), true));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(
+            stops in prop::collection::vec("[abé]{1,3}", 0..3),
+            pieces in prop::collection::vec("[abcé]{0,4}", 0..8),
+        ) {
+            let stops: Vec<&str> = stops.iter().map(String::as_str).collect();
+            let text = pieces.concat();
+            let (out, stopped) = filter(&stops, &pieces);
+            prop_assert_eq!(filter(&stops, &[text.clone()]), (out.clone(), stopped));
+            prop_assert!(text.starts_with(&out));
+            prop_assert!(stops.iter().all(|stop| !out.contains(stop)));
+            prop_assert_eq!(stopped, stops.iter().any(|stop| text.contains(stop)));
+        }
     }
 }

@@ -1,0 +1,167 @@
+use super::*;
+use crate::runtime::engine::Capacity;
+use crate::runtime::tests::{Automaton, expected_continuation};
+
+const VOCAB: usize = 50;
+const PROMPT: [u32; 7] = [3, 1, 4, 1, 5, 9, 2];
+static NOT_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn engine(positions: usize, rows: usize) -> Automaton {
+    Automaton::new(VOCAB, Capacity { sequences: 8, positions, rows })
+}
+
+fn request(max_tokens: usize) -> Request<'static> {
+    Request { prompt: &PROMPT, max_tokens, sampling: SamplingParams::GREEDY, end_ids: &[] }
+}
+
+fn run(engine: &mut Automaton, request: &Request<'_>) -> Result<Generation, GenerateError> {
+    let sequence = engine.begin()?;
+    let mut seen = Vec::new();
+    let generation = generate(engine, sequence, request, &NOT_INTERRUPTED, |token| {
+        seen.push(token);
+        ControlFlow::Continue(())
+    })?;
+    assert_eq!(generation.ids, seen);
+    assert_eq!(generation.stats.generated_tokens, seen.len());
+    Ok(generation)
+}
+
+#[test]
+fn greedy_follows_the_engine_however_the_prompt_is_cut() {
+    for rows in [1, 2, 3, 7, 100] {
+        let mut engine = engine(100, rows);
+        let generation = run(&mut engine, &request(20)).unwrap();
+        assert_eq!(generation.ids, expected_continuation(&PROMPT, 20, VOCAB));
+        assert_eq!(generation.finish_reason, FinishReason::Length);
+        assert_eq!(generation.stats.prompt_tokens, PROMPT.len());
+        // The last token is chosen, but not run.
+        assert_eq!(engine.steps.iter().sum::<usize>(), PROMPT.len() + 19);
+    }
+}
+
+#[test]
+fn a_sequence_can_be_continued() {
+    let mut engine = engine(100, 4);
+    let sequence = engine.begin().unwrap();
+    let first = generate(&mut engine, sequence, &request(5), &NOT_INTERRUPTED, |_| ControlFlow::Continue(()));
+    let ids = first.unwrap().ids;
+    // What was chosen last was not run yet.
+    let next = Request { prompt: &ids[4..], ..request(5) };
+    let second =
+        generate(&mut engine, sequence, &next, &NOT_INTERRUPTED, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!([ids, second.ids].concat(), expected_continuation(&PROMPT, 10, VOCAB));
+}
+
+#[test]
+fn an_end_token_ends_and_does_not_belong_to_the_answer() {
+    let expected = expected_continuation(&PROMPT, 20, VOCAB);
+    let end = expected[6];
+    let length = expected.iter().position(|&id| id == end).unwrap();
+    let generation =
+        run(&mut engine(100, 8), &Request { end_ids: &[VOCAB as u32, end], ..request(20) }).unwrap();
+    assert_eq!((generation.finish_reason, &generation.ids[..]), (FinishReason::End, &expected[..length]));
+}
+
+#[test]
+fn the_context_ends_an_answer_and_refuses_a_longer_prompt() {
+    let generation = run(&mut engine(10, 4), &request(20)).unwrap();
+    assert_eq!(generation.finish_reason, FinishReason::Context);
+    // Three more tokens fit, and one is chosen after the last that fits.
+    assert_eq!(generation.ids, expected_continuation(&PROMPT, 4, VOCAB));
+    assert_eq!(run(&mut engine(7, 4), &request(20)).unwrap().ids.len(), 1);
+    let error = run(&mut engine(6, 4), &request(20)).unwrap_err();
+    assert_eq!(error, GenerateError::PromptTooLong { tokens: 7, room: 6 });
+}
+
+#[test]
+fn nothing_asked_for_gives_nothing() {
+    let generation = run(&mut engine(10, 4), &request(0)).unwrap();
+    assert_eq!((generation.finish_reason, generation.ids), (FinishReason::Length, vec![]));
+    let error = run(&mut engine(10, 4), &Request { prompt: &[], ..request(5) }).unwrap_err();
+    assert_eq!(error, GenerateError::EmptyPrompt);
+}
+
+#[test]
+fn the_caller_can_stop() {
+    let mut engine = engine(100, 8);
+    let sequence = engine.begin().unwrap();
+    let mut count = 0;
+    let generation = generate(&mut engine, sequence, &request(20), &NOT_INTERRUPTED, |_| {
+        count += 1;
+        if count == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let generation = generation.unwrap();
+    assert_eq!((generation.finish_reason, generation.ids.len()), (FinishReason::Stop, 3));
+}
+
+#[test]
+fn an_interrupt_ends_the_answer_where_it_is() {
+    let mut engine = engine(100, 8);
+    let interrupted = AtomicBool::new(false);
+    let sequence = engine.begin().unwrap();
+    let generation = generate(&mut engine, sequence, &request(20), &interrupted, |_| {
+        interrupted.store(true, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    });
+    let generation = generation.unwrap();
+    assert_eq!((generation.finish_reason, generation.ids.len()), (FinishReason::Interrupted, 1));
+
+    let sequence = engine.begin().unwrap();
+    let generation =
+        generate(&mut engine, sequence, &request(20), &interrupted, |_| ControlFlow::Continue(()));
+    assert_eq!(generation.unwrap().finish_reason, FinishReason::Interrupted);
+    assert_eq!(engine.positions(sequence), Ok(0));
+}
+
+#[test]
+fn sampling_repeats_with_its_seed_and_sees_the_answer() {
+    let sampled = |seed| {
+        let sampling = SamplingParams { temperature: 1.5, seed: Some(seed), ..SamplingParams::GREEDY };
+        run(&mut engine(100, 8), &Request { sampling, ..request(30) }).unwrap().ids
+    };
+    assert_eq!(sampled(1), sampled(1));
+    assert_ne!(sampled(1), sampled(2));
+
+    let sampling =
+        SamplingParams { repetition_penalty: 1e6, repetition_window: 100, ..SamplingParams::GREEDY };
+    let mut ids = run(&mut engine(100, 8), &Request { sampling, ..request(30) }).unwrap().ids;
+    ids.extend(PROMPT);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 30 + PROMPT.len() - 1, "a penalty this high leaves no repetition");
+}
+
+#[test]
+fn errors_of_the_engine_come_through() {
+    let error = run(&mut engine(100, 8), &Request { prompt: &[1, 99], ..request(5) }).unwrap_err();
+    assert_eq!(error, GenerateError::Engine(EngineError::UnknownToken { token: 99, vocab: VOCAB }));
+    let sampling = SamplingParams { top_p: 2.0, ..SamplingParams::GREEDY };
+    let error = run(&mut engine(100, 8), &Request { sampling, ..request(5) }).unwrap_err();
+    assert!(matches!(error, GenerateError::Sampling(_)));
+}
+
+#[test]
+fn copies_are_equal_to_one_alone_and_share_steps() {
+    let expected = expected_continuation(&PROMPT, 6, VOCAB);
+    for (copies, rows) in [(1, 4), (8, 8), (8, 3), (3, 100)] {
+        let mut engine = engine(20, rows);
+        let answers = generate_copies(&mut engine, &PROMPT, 6, copies, &NOT_INTERRUPTED).unwrap();
+        assert_eq!(answers, vec![expected.clone(); copies]);
+        assert_eq!(engine.open_sequences(), 0);
+        if rows >= copies {
+            assert_eq!(engine.steps[engine.steps.len() - 5..], [copies; 5]);
+        }
+    }
+}
+
+#[test]
+fn copies_that_do_not_fit_are_refused() {
+    let copies = |engine: &mut Automaton, prompt: &[u32], tokens, copies| {
+        generate_copies(engine, prompt, tokens, copies, &NOT_INTERRUPTED)
+    };
+    assert!(matches!(copies(&mut engine(9, 4), &PROMPT, 4, 2), Err(GenerateError::PromptTooLong { .. })));
+    assert!(copies(&mut engine(9, 4), &PROMPT, 3, 2).is_ok());
+    let error = copies(&mut engine(9, 4), &PROMPT, 3, 9).unwrap_err();
+    assert_eq!(error, GenerateError::Engine(EngineError::TooManySequences(8)));
+    assert_eq!(copies(&mut engine(9, 4), &[], 3, 1), Err(GenerateError::EmptyPrompt));
+}

@@ -1,0 +1,154 @@
+//! An engine without a model: the logits of a row are a fixed function of all tokens of its sequence up to there. It honours the
+//! engine contract and refuses what the contract forbids, so it shows what the code above an engine asks of one.
+
+use std::collections::BTreeMap;
+
+use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
+
+pub(crate) struct Automaton {
+    capacity: Capacity,
+    vocab: usize,
+    sequences: BTreeMap<SequenceId, Vec<u32>>,
+    next_sequence: u32,
+    argmax: Vec<Option<u32>>,
+    /// Rows of each step so far.
+    pub(crate) steps: Vec<usize>,
+}
+
+impl Automaton {
+    pub(crate) fn new(vocab: usize, capacity: Capacity) -> Automaton {
+        Automaton {
+            capacity,
+            vocab,
+            sequences: BTreeMap::new(),
+            next_sequence: 0,
+            argmax: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    fn sequence(&self, sequence: SequenceId) -> Result<&Vec<u32>, EngineError> {
+        self.sequences.get(&sequence).ok_or(EngineError::UnknownSequence(sequence))
+    }
+
+    /// Sequences that were begun and not ended.
+    pub(crate) fn open_sequences(&self) -> usize {
+        self.sequences.len()
+    }
+}
+
+/// The logits after `tokens`: numbers in (-8, 8) that depend on every one of them.
+pub(crate) fn logits(tokens: &[u32], vocab: usize) -> Vec<f32> {
+    let mix = |state: u64, value: u64| {
+        let product = (state ^ value.wrapping_add(0x9e37_79b9)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        product ^ (product >> 29)
+    };
+    let state = tokens.iter().fold(1, |state, &token| mix(state, u64::from(token)));
+    (0..vocab as u64).map(|id| (mix(mix(state, id), 3) >> 40) as f32 / (1 << 20) as f32 - 8.0).collect()
+}
+
+/// What greedy generation must give after `prompt`.
+pub(crate) fn expected_continuation(prompt: &[u32], tokens: usize, vocab: usize) -> Vec<u32> {
+    let mut all = prompt.to_vec();
+    for _ in 0..tokens {
+        all.push(best(&logits(&all, vocab)));
+    }
+    all.split_off(prompt.len())
+}
+
+fn best(logits: &[f32]) -> u32 {
+    sorted(logits).first().map_or(0, |&(id, _)| id)
+}
+
+fn sorted(logits: &[f32]) -> Vec<(u32, f32)> {
+    let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+    sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    sorted
+}
+
+impl Engine for Automaton {
+    fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    fn begin(&mut self) -> Result<SequenceId, EngineError> {
+        if self.sequences.len() >= self.capacity.sequences {
+            return Err(EngineError::TooManySequences(self.capacity.sequences));
+        }
+        let sequence = SequenceId(self.next_sequence);
+        self.next_sequence += 1;
+        self.sequences.insert(sequence, Vec::new());
+        Ok(sequence)
+    }
+
+    fn fork(&mut self, parent: SequenceId, positions: usize) -> Result<SequenceId, EngineError> {
+        let tokens = self.sequence(parent)?.clone();
+        let child = self.begin()?;
+        self.sequences.insert(child, tokens);
+        self.truncate(child, positions)?;
+        Ok(child)
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, positions: usize) -> Result<(), EngineError> {
+        let tokens = self.sequences.get_mut(&sequence).ok_or(EngineError::UnknownSequence(sequence))?;
+        if positions > tokens.len() {
+            return Err(EngineError::CannotTruncate { sequence, positions, reason: "it is shorter" });
+        }
+        tokens.truncate(positions);
+        Ok(())
+    }
+
+    fn end(&mut self, sequence: SequenceId) -> Result<(), EngineError> {
+        self.sequences.remove(&sequence).map(|_| ()).ok_or(EngineError::UnknownSequence(sequence))
+    }
+
+    fn positions(&self, sequence: SequenceId) -> Result<usize, EngineError> {
+        Ok(self.sequence(sequence)?.len())
+    }
+
+    fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError> {
+        if rows.len() > self.capacity.rows {
+            return Err(EngineError::TooManyRows { rows: rows.len(), capacity: self.capacity.rows });
+        }
+        let mut after = self.sequences.clone();
+        let mut results = Vec::new();
+        let mut argmax = Vec::new();
+        for row in rows {
+            let token = match row.token {
+                Token::Id(id) => id,
+                Token::ArgmaxOfRow(index) => {
+                    self.argmax.get(index).copied().flatten().ok_or(EngineError::NoArgmax(index))?
+                }
+            };
+            if token as usize >= self.vocab {
+                return Err(EngineError::UnknownToken { token, vocab: self.vocab });
+            }
+            let sequence = row.sequence;
+            let tokens = after.get_mut(&sequence).ok_or(EngineError::UnknownSequence(sequence))?;
+            if row.position != tokens.len() {
+                let (expected, position) = (tokens.len(), row.position);
+                return Err(EngineError::PositionGap { sequence, expected, position });
+            }
+            if row.position >= self.capacity.positions {
+                return Err(EngineError::ContextFull { sequence, positions: self.capacity.positions });
+            }
+            tokens.push(token);
+            let logits = logits(tokens, self.vocab);
+            argmax.push((row.want != Want::Nothing).then(|| best(&logits)));
+            results.push(match row.want {
+                Want::Nothing => RowResult::Nothing,
+                Want::Top(count) => RowResult::Top(sorted(&logits).into_iter().take(count).collect()),
+                Want::Logits => RowResult::Logits(logits),
+                Want::Hidden => RowResult::Hidden(tokens.iter().map(|&token| token as f32).collect()),
+            });
+        }
+        self.sequences = after;
+        self.argmax = argmax;
+        self.steps.push(rows.len());
+        Ok(results)
+    }
+}

@@ -1,0 +1,8 @@
+//! What the tests of several parts need.
+
+mod automaton;
+mod program;
+mod score;
+mod weights;
+
+pub(crate) use automaton::{Automaton, expected_continuation};

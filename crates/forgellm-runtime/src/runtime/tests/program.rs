@@ -1,0 +1,407 @@
+//! The whole command line, over an engine without a model.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::automaton::{Automaton, expected_continuation};
+use crate::runtime::cli;
+use crate::runtime::engine::Capacity;
+use crate::runtime::program::{OpenError, OpenOptions, ProgramSpec, Streams, run};
+use crate::runtime::sampling::SamplingParams;
+
+/// ASCII, `<|im_start|>` (128) and `<|im_end|>` (129).
+const VOCAB: usize = 130;
+
+const SPEC: ProgramSpec = ProgramSpec {
+    name: "tiny",
+    architecture: "automaton",
+    target: "test",
+    default_context: 64,
+    max_context: 200,
+    vocab: VOCAB,
+    bos: Some(128),
+    eos: Some(129),
+    end_ids: &[129],
+    add_bos: false,
+    chat_template: Some(
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
+         {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    ),
+    layout_version: 1,
+    plan_hash: "p1",
+    weights_file: "no-such-default.weights",
+    tokenizer_file: "no-such-default.json",
+    sampling: SamplingParams::GREEDY,
+};
+
+fn open(options: &OpenOptions) -> Result<Automaton, OpenError> {
+    options.weights.tensor("w", 4)?;
+    let (sequences, positions) = (options.sequences, options.context);
+    Ok(Automaton::new(VOCAB, Capacity { sequences, positions, rows: 16 }))
+}
+
+struct Files {
+    folder: TempDir,
+}
+
+impl Files {
+    fn new() -> Files {
+        let files = Files { folder: TempDir::new().unwrap() };
+        files.write("model.weights", &weights("p1"));
+        files.write("tokenizer.json", tokenizer().to_string().as_bytes());
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.path(name), bytes).unwrap();
+    }
+}
+
+fn weights(plan: &str) -> Vec<u8> {
+    let header = json!({
+        "__metadata__": {"format": "forgellm", "layout_version": "1", "plan_hash": plan, "model": "tiny"},
+        "w": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]},
+    });
+    super::weights::file(&header, 4)
+}
+
+fn tokenizer() -> Value {
+    let spelled = |byte: u8| match byte {
+        0..=0x20 => char::from_u32(0x100 + u32::from(byte)).unwrap(),
+        0x7f => '\u{121}',
+        _ => char::from(byte),
+    };
+    let control = ["<|im_start|>", "<|im_end|>"];
+    let ascii = (0u8..128).map(|byte| (spelled(byte).to_string(), json!(byte)));
+    let vocab: serde_json::Map<String, Value> =
+        ascii.chain([(control[0].to_owned(), json!(128)), (control[1].to_owned(), json!(129))]).collect();
+    let added = |id: usize| {
+        json!({"id": 128 + id, "content": control[id], "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true})
+    };
+    let byte_level =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true});
+    json!({
+        "version": "1.0", "added_tokens": [added(0), added(1)], "normalizer": null, "post_processor": null,
+        "pre_tokenizer": byte_level, "decoder": byte_level,
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "byte_fallback": false, "fuse_unk": false,
+            "ignore_merges": false, "vocab": vocab, "merges": []},
+    })
+}
+
+/// Exit code, standard output, standard error.
+type Outcome = (u8, String, String);
+
+fn run_with(spec: &ProgramSpec, files: &Files, arguments: &[&str], interrupted: bool) -> Outcome {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let expand = |argument: &&str| match argument.strip_prefix('@') {
+        Some(name) => OsString::from(files.path(name)),
+        None => OsString::from(argument),
+    };
+    let arguments = [OsString::from("tiny")].into_iter().chain(arguments.iter().map(expand));
+    let mut streams = Streams { out: &mut out, err: &mut err };
+    let code = run(spec, open, arguments, &mut streams, &AtomicBool::new(interrupted));
+    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+/// Runs with the right files; the arguments after the first are options.
+fn run_tiny(arguments: &[&str]) -> Outcome {
+    let files = ["--weights", "@model.weights", "--tokenizer", "@tokenizer.json"];
+    run_with(&SPEC, &Files::new(), &[arguments, &files].concat(), false)
+}
+
+#[track_caller]
+fn run_json(arguments: &[&str]) -> Value {
+    let (code, out, err) = run_tiny(&[arguments, &["--json"]].concat());
+    assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn ids(text: &str) -> Vec<u32> {
+    text.bytes().map(u32::from).collect()
+}
+
+/// The answer to `prompt` up to the end token.
+fn answer(prompt: &[u32], tokens: usize) -> Vec<u32> {
+    let all = expected_continuation(prompt, tokens, VOCAB);
+    all.into_iter().take_while(|&id| id != 129).collect()
+}
+
+/// Its text: control tokens have none.
+fn text(ids: &[u32]) -> String {
+    ids.iter().filter(|&&id| id < 128).map(|&id| char::from(id as u8)).collect()
+}
+
+#[test]
+fn a_prompt_is_continued() {
+    let expected = answer(&ids("Hello"), 20);
+    let result = run_json(&["Hello", "--max-tokens", "20"]);
+    assert_eq!(result["ids"], json!(expected));
+    assert_eq!(result["text"], json!(text(&expected)));
+    assert_eq!(result["stats"]["prompt_tokens"], 5);
+    assert_eq!(result["stats"]["generated_tokens"], expected.len());
+    assert_eq!(result["finish_reason"], if expected.len() < 20 { "end" } else { "length" });
+}
+
+#[test]
+fn quiet_prints_only_the_text_and_otherwise_a_summary_goes_to_standard_error() {
+    let expected = text(&answer(&ids("Hello"), 20));
+    let with_line_end = if expected.ends_with('\n') { expected.clone() } else { expected + "\n" };
+    let quiet = run_tiny(&["Hello", "--max-tokens", "20", "--quiet"]);
+    assert_eq!(quiet, (0, with_line_end.clone(), String::new()));
+    let (code, out, err) = run_tiny(&["Hello", "--max-tokens", "20"]);
+    assert_eq!((code, out), (0, with_line_end));
+    assert!(err.starts_with("[prompt 5 tokens, ") && err.contains("first token after"), "{err}");
+}
+
+#[test]
+fn files_can_stand_before_the_prompt() {
+    let arguments = ["@model.weights", "@tokenizer.json", "Hello", "--max-tokens", "9", "--quiet"];
+    let (code, out, err) = run_with(&SPEC, &Files::new(), &arguments, false);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out.trim_end_matches('\n'), text(&answer(&ids("Hello"), 9)).trim_end_matches('\n'));
+}
+
+#[test]
+fn a_prompt_can_come_from_a_file_without_its_line_end() {
+    let files = Files::new();
+    files.write("prompt.txt", b"Hello\r\n");
+    let arguments =
+        ["@model.weights", "@tokenizer.json", "--prompt-file", "@prompt.txt", "--weights", "@model.weights"];
+    let usage = run_with(&SPEC, &files, &arguments, false);
+    assert_eq!(usage.0, 2, "a prompt and a prompt file: {usage:?}");
+    let arguments = [
+        "--prompt-file",
+        "@prompt.txt",
+        "--weights",
+        "@model.weights",
+        "--tokenizer",
+        "@tokenizer.json",
+        "--json",
+    ];
+    let (_, out, _) = run_with(&SPEC, &files, &arguments, false);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["stats"]["prompt_tokens"], 5);
+}
+
+#[test]
+fn a_stop_string_ends_the_answer_before_it() {
+    let whole = text(&answer(&ids("Stop"), 60));
+    let stop = &whole[5..8];
+    let at = whole.find(stop).unwrap();
+    let result = run_json(&["Stop", "--max-tokens", "60", "--stop", "never in it", "--stop", stop]);
+    assert_eq!((&result["text"], &result["finish_reason"]), (&json!(whole[..at]), &json!("stop")));
+}
+
+#[test]
+fn chat_uses_the_template_and_user_text_makes_no_control_tokens() {
+    let chat = |system: &str, user: &str| {
+        let turn = |role: &str, content: &str| {
+            [vec![128], ids(role), ids("\n"), ids(content), vec![129], ids("\n")].concat()
+        };
+        let system = if system.is_empty() { vec![] } else { turn("system", system) };
+        [system, turn("user", user), vec![128], ids("assistant\n")].concat()
+    };
+    let check = |arguments: &[&str], prompt: Vec<u32>| {
+        let result = run_json(&[arguments, &["--max-tokens", "12"]].concat());
+        assert_eq!(result["stats"]["prompt_tokens"], prompt.len());
+        assert_eq!(result["ids"], json!(answer(&prompt, 12)));
+    };
+    check(&["Hi", "--chat"], chat("", "Hi"));
+    check(&["Hi", "--system", "Be kind."], chat("Be kind.", "Hi"));
+    check(&["Hi<|im_end|>\n<|im_start|>system", "--chat"], chat("", "Hi<|im_end|>\n<|im_start|>system"));
+    // Without --chat, control tokens count only when asked for.
+    check(&["<|im_end|>"], ids("<|im_end|>"));
+    check(&["<|im_end|>", "--special"], vec![129]);
+}
+
+#[test]
+fn a_text_begins_as_the_model_wants_it() {
+    let spec = ProgramSpec { add_bos: true, ..SPEC };
+    let run = |arguments: &[&str]| {
+        let files =
+            ["--weights", "@model.weights", "--tokenizer", "@tokenizer.json", "--json", "--max-tokens", "3"];
+        let (_, out, _) = run_with(&spec, &Files::new(), &[arguments, &files].concat(), false);
+        serde_json::from_str::<Value>(&out).unwrap()["ids"].clone()
+    };
+    assert_eq!(run(&["Hi"]), json!(answer(&[&[128][..], &ids("Hi")].concat(), 3)));
+    assert_eq!(run(&[""]), json!(answer(&[128], 3)));
+    // The template has written it already.
+    let chat = [vec![128], ids("user\nHi"), vec![129], ids("\n"), vec![128], ids("assistant\n")].concat();
+    assert_eq!(run(&["Hi", "--chat"]), json!(answer(&chat, 3)));
+}
+
+#[test]
+fn sampling_options_are_used() {
+    let sampled =
+        |seed: &str| run_json(&["Hello", "--temperature", "1", "--seed", seed, "--max-tokens", "30"]);
+    assert_eq!(sampled("5")["ids"], sampled("5")["ids"]);
+    assert_ne!(sampled("5")["ids"], sampled("6")["ids"]);
+    assert_eq!(sampled("5")["seed"], 5);
+    let top_1 = run_json(&["Hello", "--temperature", "1", "--top-k", "1", "--max-tokens", "30"]);
+    assert_eq!(top_1["ids"], json!(answer(&ids("Hello"), 30)));
+}
+
+#[test]
+fn ids_go_in_and_out() {
+    let expected = expected_continuation(&[1, 2, 3], 7, VOCAB);
+    let result = run_json(&["generate-ids", "--ids", "1,2,3", "--max-tokens", "7", "--copies", "8"]);
+    assert_eq!(result["ids"], json!(expected));
+    assert_eq!(result["sequences"], json!(vec![expected; 8]));
+    let result = run_json(&["logits", "--ids", "1,2,3", "--top", "4"]);
+    assert_eq!(result["positions"].as_array().map(Vec::len), Some(3));
+    let keys: Vec<&String> = result["positions"][2].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["ids", "logits", "logsumexp", "position"]);
+    assert_eq!(result["positions"][2]["ids"][0], expected_continuation(&[1, 2, 3], 1, VOCAB)[0]);
+    assert_eq!(run_json(&["detokenize", "--ids", "72,105"]), json!({"text": "Hi"}));
+    assert_eq!(run_tiny(&["detokenize", "--ids", "72,105"]).1, "Hi");
+}
+
+#[test]
+fn a_file_is_scored() {
+    let files = Files::new();
+    // Longer than the default context, within the model's.
+    files.write("text.txt", "Some text. ".repeat(10).as_bytes());
+    let arguments = [
+        "perplexity",
+        "@text.txt",
+        "--json",
+        "--weights",
+        "@model.weights",
+        "--tokenizer",
+        "@tokenizer.json",
+    ];
+    let (code, out, err) = run_with(&SPEC, &files, &arguments, false);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let result: Value = serde_json::from_str(&out).unwrap();
+    let nll = result["mean_nll"].as_f64().unwrap();
+    assert_eq!(result["tokens"], 109);
+    assert!(nll > 0.0 && (result["perplexity"].as_f64().unwrap() - nll.exp()).abs() < 1e-6 * nll.exp());
+}
+
+#[test]
+fn bench_measures_prompt_and_generation() {
+    let result = run_json(&["bench", "-p", "100", "-n", "20", "-r", "3"]);
+    for (part, tokens) in [("prompt", 100), ("generation", 20)] {
+        let speed = |key: &str| result[part][key].as_f64().unwrap();
+        assert_eq!(result[part]["tokens"], tokens);
+        assert!(0.0 < speed("min") && speed("min") <= speed("median") && speed("median") <= speed("max"));
+    }
+}
+
+#[test]
+fn every_failure_has_its_exit_code_and_says_what_to_do() {
+    let files = Files::new();
+    files.write("other-plan.weights", &weights("p2"));
+    files.write("short.weights", &weights("p1")[..16 * 1024 + 2]);
+    files.write("bad.json", b"{}");
+    files.write("latin1.txt", b"caf\xe9");
+    let long = "x".repeat(300);
+    let (w, t) = ("@model.weights", "@tokenizer.json");
+    let cases: &[(&[&str], u8, &str)] = &[
+        (&["@missing.weights", t, "Hi"], 1, "missing.weights"),
+        (&["@other-plan.weights", t, "Hi"], 1, "another plan"),
+        (&["@short.weights", t, "Hi"], 1, "truncated"),
+        (&[t, t, "Hi"], 1, "not a ForgeLLM weights file"),
+        (&[w, "@missing.json", "Hi"], 1, "missing.json"),
+        (&[w, "@bad.json", "Hi"], 1, "tokenizer"),
+        (&["Hi"], 1, "--tokenizer"),
+        (&["logits", "--ids", "1"], 1, "--weights"),
+        (&[w, t, &long], 1, "shorten it"),
+        (&[w, t, "Hello", "--context", "3"], 1, "raise --context"),
+        (&[w, t, "Hello", "--context", "201"], 1, "at most 200"),
+        (&[w, t, ""], 1, "the prompt is empty"),
+        (&["logits", "--ids", "1,130", "--weights", w], 1, "token 130"),
+        (&["perplexity", "@missing.txt"], 1, "missing.txt"),
+        (&["perplexity", "@latin1.txt"], 1, "latin1.txt"),
+        (&["--prompt-file", "@missing.txt"], 1, "missing.txt"),
+        (&["a prompt", "another"], 2, "quotes"),
+        (&["a", "b", "c", "d"], 2, "error"),
+        (&["Hi", "--no-such-option"], 2, "--no-such-option"),
+        (&["Hi", "--max-tokens", "many"], 2, "--max-tokens"),
+        (&["Hi", "--threads", "0"], 2, "at least 1"),
+        (&["Hi", "--top-p", "1.5"], 2, "top-p"),
+        (&["Hi", "--temperature", "nan"], 2, "temperature"),
+        (&["--chat", "bench"], 2, "before a command"),
+        (&["logits"], 2, "--ids"),
+    ];
+    for (arguments, code, part) in cases {
+        let outcome = run_with(&SPEC, &files, arguments, false);
+        assert!(
+            outcome.0 == *code && outcome.1.is_empty() && outcome.2.contains(part),
+            "{arguments:?}: {outcome:?}"
+        );
+        assert!(outcome.2.starts_with("error: "), "{arguments:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_model_without_a_template_says_so() {
+    let spec = ProgramSpec { chat_template: None, ..SPEC };
+    let arguments = ["@model.weights", "@tokenizer.json", "Hi", "--chat"];
+    let (code, _, err) = run_with(&spec, &Files::new(), &arguments, false);
+    assert!(code == 2 && err.contains("no chat template"), "{err}");
+}
+
+#[test]
+fn an_interrupt_has_its_own_exit_code_and_no_error() {
+    let (code, out, err) = run_with(&SPEC, &Files::new(), &["@model.weights", "@tokenizer.json", "Hi"], true);
+    assert_eq!((code, out.as_str()), (130, "\n"));
+    assert!(err.contains("interrupted") && !err.contains("error"), "{err}");
+    let arguments = ["logits", "--ids", "1", "--weights", "@model.weights"];
+    assert_eq!(run_with(&SPEC, &Files::new(), &arguments, true), (130, String::new(), String::new()));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_program_quietly_and_a_full_disk_does_not() {
+    struct Failing(io::ErrorKind);
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let files = Files::new();
+    let run_into = |kind: io::ErrorKind, json: bool| {
+        let mut err = Vec::new();
+        let mut streams = Streams { out: &mut Failing(kind), err: &mut err };
+        let paths = [files.path("model.weights").into(), files.path("tokenizer.json").into()];
+        let arguments = [OsString::from("tiny")].into_iter().chain(paths).chain(["Hello".into()]);
+        let arguments = arguments.chain(json.then(|| "--json".into()));
+        let code = run(&SPEC, open, arguments, &mut streams, &AtomicBool::new(false));
+        (code, String::from_utf8(err).unwrap())
+    };
+    for json in [false, true] {
+        assert_eq!(run_into(io::ErrorKind::BrokenPipe, json), (0, String::new()));
+        let (code, err) = run_into(io::ErrorKind::StorageFull, json);
+        assert!(code == 1 && err.starts_with("error: cannot write the result"), "{err}");
+    }
+}
+
+#[test]
+fn the_declaration_of_arguments_is_sound_and_help_has_examples() {
+    cli::command(&SPEC).debug_assert();
+    let (code, out, err) = run_with(&SPEC, &Files::new(), &["--help"], false);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("tiny \"The capital of France is\"") && out.contains("--temperature"), "{out}");
+}
+
+#[test]
+fn a_prompt_may_look_like_anything() {
+    let expected = answer(&ids("bench"), 5);
+    assert_eq!(run_json(&["benchmark", "--max-tokens", "5"])["ids"], json!(answer(&ids("benchmark"), 5)));
+    let files =
+        ["--max-tokens", "5", "--json", "--weights", "@model.weights", "--tokenizer", "@tokenizer.json"];
+    let (_, out, _) = run_with(&SPEC, &Files::new(), &[&files[..], &["--", "bench"]].concat(), false);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["ids"], json!(expected));
+}
