@@ -1,6 +1,7 @@
 //! The graph that is compiled.
 
 mod config;
+mod draw;
 mod dtype;
 mod graph;
 mod op;
@@ -11,6 +12,7 @@ mod verified;
 mod verify;
 
 pub use config::{Architecture, ConfigError, HiddenActivation, ModelConfig, RopeScaling};
+pub use draw::{View, to_dot, to_svg};
 pub use dtype::{DType, UnknownDType};
 pub use graph::{Graph, Node, NodeId, Output, OutputRole, ValueId, Weight, WeightId};
 pub use op::{Attention, CacheId, Linear, Norm, Op, Part, QkvRope, Rope, RopeStyle};
