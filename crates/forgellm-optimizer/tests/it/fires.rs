@@ -1,6 +1,8 @@
 //! Where each rewrite fits, and where it must not: tables of small graphs.
 
-use forgellm_frontend::ir::{HiddenActivation, Op, OutputRole, Rope, RopeScaling, RopeStyle, ValueId};
+use forgellm_frontend::ir::{
+    HiddenActivation, Linear, Norm, Op, OutputRole, Rope, RopeScaling, RopeStyle, Shape, ValueId,
+};
 
 use crate::sketch::{Sketch, only, operations};
 
@@ -296,6 +298,13 @@ fn fuse_norm_does_not_fire() {
                 let n = s.norm(x, HIDDEN);
                 let sum = s.add(n, x);
                 s.linear(sum, 12)
+            }),
+            ("a projection that has a norm of its own", |s, x| {
+                let n = s.norm(x, HIDDEN);
+                let (own, matrix) = (s.weight(&[HIDDEN]), s.weight(&[12, HIDDEN]));
+                let plain = Linear::plain(matrix, None);
+                let op = Op::Linear(Linear { norm: Some(Norm { weight: own, eps: 1e-3 }), ..plain });
+                s.push("linear", op, &[n], Shape::rows(12))
             }),
             ("a norm of the layer before", |s, x| {
                 let n = s.norm(x, HIDDEN);
