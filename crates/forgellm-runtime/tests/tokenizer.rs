@@ -1,5 +1,7 @@
 //! The tokenizer of the program, with vocabularies small enough to see through.
 
+use forgellm_frontend::checkpoint::{Metadata, Value as Entry};
+use forgellm_frontend::tokenizer as file;
 use forgellm_runtime::runtime::tokenizer::{Special, Tokenizer, TokenizerError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -201,6 +203,56 @@ fn what_is_no_tokenizer_is_refused() {
     }
     let missing = Tokenizer::from_file("no/such/tokenizer.json").unwrap_err().to_string();
     assert!(missing.contains("no/such/tokenizer.json"), "{missing}");
+}
+
+/// A byte-level vocabulary as a GGUF file holds it, split by `pre_tokenizer`.
+fn metadata(pre_tokenizer: &str) -> Metadata {
+    let mut metadata = Metadata::default();
+    let tokenizer = byte_level();
+    let tokens = (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.token_text(id).unwrap()).collect();
+    metadata.insert("tokenizer.ggml.model", Entry::String("gpt2".to_owned()));
+    metadata.insert("tokenizer.ggml.pre", Entry::String(pre_tokenizer.to_owned()));
+    metadata.insert("tokenizer.ggml.tokens", Entry::Strings(tokens));
+    metadata.insert("tokenizer.ggml.merges", Entry::Strings(vec!["h e".to_owned()]));
+    metadata
+}
+
+#[test]
+fn every_pre_tokenizer_loads_and_keeps_the_text() {
+    let Err(file::TokenizerError::UnknownPreTokenizer { known, .. }) = file::from_metadata(&metadata("?"))
+    else {
+        panic!("`?` is a pre-tokenizer");
+    };
+    assert!(known.split(", ").count() > 40);
+    let text = "He'll he's 12345 x=1;\r\n\t  «é» 中文 🙂 1st\u{a0}  ";
+    for name in known.split(", ") {
+        let spec = file::from_metadata(&metadata(name)).unwrap();
+        let tokenizer = Tokenizer::from_bytes(spec.to_tokenizer_json().as_bytes())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let ids = tokenizer.encode(text, Special::Plain, false).unwrap();
+        assert_eq!(tokenizer.decode(&ids).unwrap(), text, "{name}");
+    }
+}
+
+#[test]
+fn contradictions_in_a_file_are_refused() {
+    let check = |key: &str, value: Entry, expected: &str| {
+        let mut metadata = metadata("gpt-2");
+        metadata.insert(key, value);
+        let error = file::from_metadata(&metadata).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let texts = |texts: &[&str]| Entry::Strings(texts.iter().map(|text| (*text).to_owned()).collect());
+    check("tokenizer.ggml.model", Entry::String("t5".to_owned()), "`t5`, which is not supported");
+    check("tokenizer.ggml.tokens", texts(&[]), "has 0 entries");
+    check("tokenizer.ggml.tokens", texts(&["h", "h"]), "tokens 0 and 1 are both `h`");
+    check("tokenizer.ggml.tokens", Entry::Bool(true), "`tokenizer.ggml.tokens`");
+    check("tokenizer.ggml.token_type", Entry::Integers(vec![1]), "has 1 entries");
+    for merge in ["", " ", "he", "h nothing", "é"] {
+        check("tokenizer.ggml.merges", texts(&[merge]), "entry 0 of `tokenizer.ggml.merges`");
+    }
+    check("tokenizer.ggml.eos_token_id", Entry::U64(1 << 40), "is 1099511627776, but");
+    check("tokenizer.ggml.add_bos_token", Entry::Bool(true), "does not say which token");
 }
 
 proptest! {

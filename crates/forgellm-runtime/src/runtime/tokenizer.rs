@@ -9,8 +9,8 @@ mod stream;
 use std::path::{Path, PathBuf};
 
 use tokenizers::{
-    DecoderWrapper, Encoding, Model, NormalizedString, Normalizer, OffsetReferential, OffsetType, PostProcessor,
-    PreTokenizedString, PreTokenizer,
+    DecoderWrapper, Encoding, Model, NormalizedString, Normalizer, OffsetReferential, OffsetType,
+    PostProcessor, PreTokenizedString, PreTokenizer,
 };
 
 use crate::runtime::tokenizer::added::{AddedTokens, Fragment};
@@ -59,7 +59,9 @@ pub enum TokenizerError {
     #[error("not a valid tokenizer.json: {0}")]
     Invalid(tokenizers::Error),
     /// It decodes in a way that this program does not know.
-    #[error("the tokenizer.json has a decoder that is not supported; supported are ByteLevel and SentencePiece's sequence")]
+    #[error(
+        "the tokenizer.json has a decoder that is not supported; supported are ByteLevel and SentencePiece's sequence"
+    )]
     UnsupportedDecoder,
     /// A text could not be encoded.
     #[error("cannot encode the text: {0}")]
@@ -88,7 +90,12 @@ impl Tokenizer {
     }
 
     /// The ids of `text`. With `add_bos_eos`, the tokens that the model wants around a prompt are added.
-    pub fn encode(&self, text: &str, special: Special, add_bos_eos: bool) -> Result<Vec<u32>, TokenizerError> {
+    pub fn encode(
+        &self,
+        text: &str,
+        special: Special,
+        add_bos_eos: bool,
+    ) -> Result<Vec<u32>, TokenizerError> {
         self.encode_segments(&[(special, text)], add_bos_eos)
     }
 
