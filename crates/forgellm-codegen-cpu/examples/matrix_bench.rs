@@ -12,7 +12,7 @@ use forgellm_codegen_cpu::device::matrix::{
 
 const ROWS: usize = 512;
 /// Copies of a matrix are walked through, so that one row finds its weights in memory, not in a cache.
-const WORKING_SET: usize = 256 << 20;
+const WORKING_SET: usize = 128 << 20;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -69,8 +69,8 @@ fn shape<F: Format, const OUT: usize, const IN: usize>(
             black_box(tile);
         });
     };
-    let decode = fastest(threads, 3, |thread| matrices.iter().for_each(|matrix| run(thread, matrix, 1)));
-    let prefill = fastest(threads, 5, |thread| run(thread, &matrices[0], ROWS));
+    let decode = fastest(threads, |thread| matrices.iter().for_each(|matrix| run(thread, matrix, 1)));
+    let prefill = fastest(threads, |thread| run(thread, &matrices[0], ROWS));
     println!(
         "{:8} {:>12} {:>14.1} {:>15.1}",
         F::NAME,
@@ -81,10 +81,12 @@ fn shape<F: Format, const OUT: usize, const IN: usize>(
     Ok(())
 }
 
-/// The shortest of some runs of `work` on all threads at once.
-fn fastest(threads: usize, runs: usize, work: impl Fn(usize) + Sync) -> Duration {
+/// The shortest run of `work` on all threads at once, of as many as fit into half a second: on a busy machine most
+/// are interrupted.
+fn fastest(threads: usize, work: impl Fn(usize) + Sync) -> Duration {
     let mut best = Duration::MAX;
-    for _ in 0..runs {
+    let first = Instant::now();
+    while first.elapsed() < Duration::from_millis(500) {
         let start = Barrier::new(threads);
         let slowest = std::thread::scope(|scope| {
             let timed = |thread| {
@@ -107,7 +109,7 @@ fn fastest(threads: usize, runs: usize, work: impl Fn(usize) + Sync) -> Duration
 /// GB/s of summing up memory on all threads at once.
 fn read_bandwidth(threads: usize) -> f64 {
     let memory = vec![1u64; WORKING_SET / 8];
-    let time = fastest(threads, 5, |thread| {
+    let time = fastest(threads, |thread| {
         let share = memory.len() / threads;
         let mut sums = [0u64; 32];
         for values in memory[thread * share..][..share].as_chunks::<32>().0 {

@@ -60,7 +60,7 @@ pub(super) fn nibbles(bytes: &[u8; 16]) -> [u8; 32] {
 
 fn put_five_bits(block: &mut [u8], at: usize, lane: usize, low: &[u8; 16], high: [u8; 4]) {
     let (low, high) = (nibbles(low), u32::from_le_bytes(high));
-    let codes = std::array::from_fn(|i| low[i] | (high >> i & 1) as u8 * 16);
+    let codes = std::array::from_fn(|i| low[i] | ((high >> i & 1) as u8) << 4);
     put_bits::<4>(block, at, lane, &codes, 0);
     put_bits::<1>(block, at + 256, lane, &codes, 4);
 }

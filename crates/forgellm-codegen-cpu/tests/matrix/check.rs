@@ -20,7 +20,7 @@ pub fn check_shape<F: Format, const OUT: usize, const IN: usize>(dtype: DType) -
     let x: Vec<f32> = (0..ROWS * IN).map(|_| random.symmetric()).collect();
     let exact = check_fill::<F, OUT, IN>(dtype, Fill::Random, &x);
     // The largest sums that narrow integers may have to hold: all activations at full scale, with either sign.
-    let signs: Vec<f32> = (0..ROWS * IN).map(|i| if i / IN % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let signs: Vec<f32> = (0..ROWS * IN).map(|i| [1.0, -1.0][i / IN % 2]).collect();
     for byte in [0x00, 0x7f, 0x80, 0xff] {
         check_fill::<F, OUT, IN>(dtype, Fill::Byte(byte), &signs);
     }

@@ -89,8 +89,8 @@ pub struct ActivationBlock {
 
 const _: () = assert!(size_of::<ActivationBlock>() == 64);
 
-/// Quantises one row: symmetric, one scale per 32 values, round to nearest even. The result is the same on every
-/// instruction set.
+/// Quantises one row: symmetric, one scale per 32 values, round to nearest even. For finite values the result has
+/// the same bits on every instruction set.
 ///
 /// # Panics
 /// Where `row` is not `32 * blocks.len()` long.
@@ -108,43 +108,44 @@ impl Kernel for Quantise<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(self, lanes: L) {
         let (values, _) = self.row.as_chunks::<ACTIVATION_BLOCK>();
         for (values, block) in values.iter().zip(self.blocks) {
-            *block = quantise(values);
+            *block = lanes.quantise(values);
         }
     }
 }
 
+/// The definition of [`Lanes::quantise`].
 #[inline(always)]
-fn quantise(values: &[f32; ACTIVATION_BLOCK]) -> ActivationBlock {
+pub(super) fn quantise(values: &[f32; ACTIVATION_BLOCK]) -> ActivationBlock {
     // Adding 1.5 * 2^23 rounds a small value to the nearest integer, which the low bits of the sum then hold.
     const ROUNDER: f32 = 12_582_912.0;
-    // Maxima of lanes first, so that the compiler needs no reordering of floats to vectorise.
-    let mut maxima = [0.0f32; 8];
-    for part in values.as_chunks::<8>().0 {
-        for (maximum, value) in maxima.iter_mut().zip(part) {
-            let magnitude = value.abs();
-            *maximum = if magnitude > *maximum { magnitude } else { *maximum };
-        }
+    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let inverse = inverse_scale(largest);
+    let codes = values.map(|value| (value * inverse + ROUNDER).to_bits() as i8);
+    let half_sums =
+        [0, 16].map(|start| codes[start..start + 16].iter().map(|&code| i32::from(code)).sum::<i32>());
+    let words = std::array::from_fn(|i| i32::from_le_bytes([0, 1, 2, 3].map(|j| codes[4 * i + j] as u8)));
+    ActivationBlock::new(words, largest, half_sums)
+}
+
+/// What values are multiplied by to become codes, where `largest` is their largest magnitude.
+#[inline(always)]
+pub(super) fn inverse_scale(largest: f32) -> f32 {
+    let inverse = 127.0 / largest;
+    // A block of zeros, or of values so tiny that the inverse overflows, has codes of zero.
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
+
+impl ActivationBlock {
+    /// The block of these codes, with `scale` and sums from the largest magnitude and the sums of the halves.
+    #[inline(always)]
+    pub(super) fn new(words: [i32; 8], largest: f32, half_sums: [i32; 2]) -> Self {
+        let scale = largest / 127.0;
+        let sum = half_sums[0] + half_sums[1];
+        let scaled_sum = scale * sum as f32;
+        let scaled_half_sums = half_sums.map(|sum| scale * sum as f32);
+        Self { words, scale, sum, half_sums, scaled_sum, scaled_half_sums }
     }
-    let largest = maxima.into_iter().fold(0.0f32, |a, b| if b > a { b } else { a });
-    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    // A tiny maximum has no finite inverse; such a block counts as zero.
-    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    let mut codes = [0i8; ACTIVATION_BLOCK];
-    for (code, value) in codes.iter_mut().zip(values) {
-        *code = (value * inverse + ROUNDER).to_bits() as i8;
-    }
-    let mut block = ActivationBlock { scale: largest / 127.0, ..Default::default() };
-    for (word, bytes) in block.words.iter_mut().zip(codes.as_chunks::<4>().0) {
-        *word = i32::from_le_bytes(bytes.map(|code| code as u8));
-    }
-    for (sum, half) in block.half_sums.iter_mut().zip(codes.as_chunks::<16>().0) {
-        *sum = half.iter().map(|&code| i32::from(code)).sum();
-    }
-    block.sum = block.half_sums[0] + block.half_sums[1];
-    block.scaled_sum = block.scale * block.sum as f32;
-    block.scaled_half_sums = block.half_sums.map(|sum| block.scale * sum as f32);
-    block
 }

@@ -77,6 +77,9 @@ impl<'w, F: Format, const OUT: usize, const IN: usize> Matrix<'w, F, OUT, IN> {
     }
 }
 
+/// Takes finished outputs `(panel, first_row, tile)`; see [`Project::project`].
+pub type Sink<'a> = dyn FnMut(usize, usize, &[[f32; PANEL_ROWS]]) + 'a;
+
 /// A weight matrix of any format and shape, to be multiplied by activations.
 pub trait Project: Sync {
     /// Output values per row.
@@ -105,7 +108,7 @@ pub trait Project: Sync {
         x: &Activations<'_>,
         rows: Range<usize>,
         panels: Range<usize>,
-        sink: &mut dyn FnMut(usize, usize, &[[f32; PANEL_ROWS]]),
+        sink: &mut Sink<'_>,
     );
 }
 
@@ -136,7 +139,7 @@ impl<F: Format, const OUT: usize, const IN: usize> Project for Matrix<'_, F, OUT
         x: &Activations<'_>,
         rows: Range<usize>,
         panels: Range<usize>,
-        sink: &mut dyn FnMut(usize, usize, &[[f32; PANEL_ROWS]]),
+        sink: &mut Sink<'_>,
     ) {
         assert_eq!(x.inputs(), IN, "activations of another width");
         assert!(rows.end <= x.rows() && panels.end <= Self::PANELS, "rows or panels out of range");

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Lanes;
+use crate::device::matrix::activations::{ActivationBlock, inverse_scale};
 use crate::device::matrix::isa::Kernel;
 
 /// Proof that the processor has AVX2, FMA and F16C.
@@ -178,4 +179,41 @@ impl Lanes for Avx2 {
         // SAFETY: 32 bytes are writable; `self` proves the features.
         unsafe { _mm256_storeu_ps(out.as_mut_ptr(), values) }
     }
+
+    #[inline(always)]
+    fn quantise(self, values: &[f32; 32]) -> ActivationBlock {
+        // SAFETY: `self` proves the features.
+        unsafe { quantise(values) }
+    }
+}
+
+/// [`Lanes::quantise`] with AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn quantise(values: &[f32; 32]) -> ActivationBlock {
+    // SAFETY: 8 floats are readable at every eighth value.
+    let x = [0, 8, 16, 24].map(|at| unsafe { _mm256_loadu_ps(values[at..at + 8].as_ptr()) });
+    let magnitude = |x| _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);
+    let largest = _mm256_max_ps(
+        _mm256_max_ps(magnitude(x[0]), magnitude(x[1])),
+        _mm256_max_ps(magnitude(x[2]), magnitude(x[3])),
+    );
+    let largest = _mm_max_ps(_mm256_castps256_ps128(largest), _mm256_extractf128_ps::<1>(largest));
+    let largest = _mm_max_ps(largest, _mm_movehl_ps(largest, largest));
+    let largest = _mm_cvtss_f32(_mm_max_ss(largest, _mm_movehdup_ps(largest)));
+
+    let inverse = _mm256_set1_ps(inverse_scale(largest));
+    let codes = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
+    // Packing works within 128-bit lanes, so that the words come out as 0 2 4 6 1 3 5 7.
+    let words =
+        _mm256_packs_epi16(_mm256_packs_epi32(codes[0], codes[1]), _mm256_packs_epi32(codes[2], codes[3]));
+    let words = _mm256_permutevar8x32_epi32(words, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    // Sums of absolute differences to zero add up unsigned bytes, eight at a time.
+    let unsigned = _mm256_xor_si256(words, _mm256_set1_epi8(-128));
+    let sums = _mm256_sad_epu8(unsigned, _mm256_setzero_si256());
+    let half_sums = [
+        _mm256_extract_epi32::<0>(sums) + _mm256_extract_epi32::<2>(sums) - 16 * 128,
+        _mm256_extract_epi32::<4>(sums) + _mm256_extract_epi32::<6>(sums) - 16 * 128,
+    ];
+    ActivationBlock::new(bytemuck::cast(words), largest, half_sums)
 }

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::Lanes;
+use super::{Lanes, avx2};
+use crate::device::matrix::activations::ActivationBlock;
 use crate::device::matrix::isa::Kernel;
 
 /// Proof that the processor has AVX-512 (F, BW, DQ, VL) and VNNI.
@@ -162,5 +163,11 @@ impl Lanes for Avx512Vnni {
     fn store(self, values: __m512, out: &mut [f32; 16], _: usize) {
         // SAFETY: 64 bytes are writable; `self` proves the features.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), values) }
+    }
+
+    #[inline(always)]
+    fn quantise(self, values: &[f32; 32]) -> ActivationBlock {
+        // SAFETY: AVX-512 includes AVX2.
+        unsafe { avx2::quantise(values) }
     }
 }

@@ -10,6 +10,7 @@ pub mod avx512;
 pub mod neon;
 pub mod portable;
 
+use super::activations::{ActivationBlock, quantise};
 use super::isa::Kernel;
 
 /// Vectors whose 32-bit lanes are output rows of a panel.
@@ -69,4 +70,10 @@ pub trait Lanes: Copy {
     fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     /// Writes the lanes to their places among the 16 rows.
     fn store(self, values: Self::Floats, out: &mut [f32; 16], part: usize);
+
+    /// Quantises 32 activations.
+    #[inline(always)]
+    fn quantise(self, values: &[f32; 32]) -> ActivationBlock {
+        quantise(values)
+    }
 }
