@@ -44,7 +44,7 @@ pub enum CacheError {
 
 impl CacheError {
     /// For `map_err`.
-    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError + use<> {
         let path = path.to_owned();
         move |source| CacheError::Io { action, path, source }
     }

@@ -1,2 +1,7 @@
 //! The `forge` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forgellm_cli::command::main()
+}

@@ -1,0 +1,88 @@
+//! Runs `forge` in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A folder with nothing in it, and a cache of its own.
+pub struct Workplace {
+    folder: tempfile::TempDir,
+}
+
+/// How a run ended.
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Workplace {
+    pub fn new() -> Workplace {
+        Workplace { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `forge` with this workplace as its current folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("FORGELLM_CACHE", self.path("cache")).env("HF_HOME", self.path("hub"));
+        command
+    }
+
+    pub fn forge(&self, arguments: &[&str]) -> Outcome {
+        outcome(&mut self.command(arguments))
+    }
+
+    /// A tiny model called `model.gguf`.
+    pub fn with_model(self, shape: &str, dtype: &str) -> Workplace {
+        self.forge(&["synth", shape, dtype, "-o", "model.gguf"]).succeeded();
+        self
+    }
+
+    /// All files below the workplace but the cache, by name.
+    pub fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        collect(self.folder.path(), self.folder.path(), &mut files);
+        files.retain(|file| !file.starts_with("cache/"));
+        files.sort();
+        files
+    }
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            collect(root, &entry.path(), files);
+        } else {
+            files.push(entry.path().strip_prefix(root).unwrap().to_string_lossy().into_owned());
+        }
+    }
+}
+
+pub fn outcome(command: &mut Command) -> Outcome {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn succeeded(self) -> Outcome {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self
+    }
+
+    /// The exit code, and what the message must hold; nothing is on standard output then.
+    #[track_caller]
+    pub fn failed(self, code: i32, message: &[&str]) -> Outcome {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        for part in message {
+            assert!(self.stderr.contains(part), "`{part}` is not in: {}", self.stderr);
+        }
+        assert_eq!(self.stdout, "");
+        self
+    }
+}
