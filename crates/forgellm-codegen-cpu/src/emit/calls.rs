@@ -1,6 +1,6 @@
 //! One step of the plan as a call of the device layer.
 
-use forgellm_codegen::constant_name;
+use forgellm_codegen::{RustWriter, constant_name};
 use forgellm_frontend::ir::{
     HiddenActivation, Linear, Norm, Op, Part, QkvRope, Rope, RopeStyle, rope_frequencies,
 };
@@ -8,13 +8,14 @@ use forgellm_plan::{Plan, Step, WeightRef};
 
 use super::model::Used;
 
-/// The function and its arguments.
+/// Writes the call, after the bindings of what would make it too long.
 pub(super) fn call(
+    w: &mut RustWriter,
     plan: &Plan,
     step: &Step,
     weight: &dyn Fn(WeightRef) -> String,
     used: &mut Used,
-) -> (&'static str, Vec<String>) {
+) {
     let buffer = |id: &forgellm_plan::BufferId| constant_name(&plan.buffers[id.0].name);
     let reads: Vec<String> = step.reads.iter().map(buffer).collect();
     let writes: Vec<String> = step.writes.iter().map(buffer).collect();
@@ -29,10 +30,11 @@ pub(super) fn call(
             let residual = if *residual { vec![reads[1].clone()] } else { vec![] };
             [normed, residual, writes].concat()
         }
-        Op::Linear(linear) => linear_arguments(linear, &reads, &writes[0], weight, used),
+        Op::Linear(linear) => linear_arguments(w, linear, &reads, &writes[0], weight, used),
         Op::Slice { start, .. } => plain(vec![start.to_string()]),
         Op::Rope(rope) => {
-            plain(vec![rope.head_dim.to_string(), format!("&{}", self::rope(step, rope, weight, used))])
+            bind_rope(w, step, rope, weight, used);
+            plain(vec![rope.head_dim.to_string(), "&rope".into()])
         }
         Op::KvWrite { .. } => plain(vec!["cache".into()]),
         Op::Attention(attention) => {
@@ -49,12 +51,18 @@ pub(super) fn call(
         Op::Add | Op::Mul | Op::SelectWanted => plain(vec![]),
         Op::Scale { factor } => plain(vec![float(*factor)]),
         Op::Softcap { cap } => plain(vec![float(*cap)]),
-        Op::QkvRope(fused) => plain(vec![rope_kv(step, fused, weight, used), "cache".into()]),
+        Op::QkvRope(fused) => {
+            bind_rope(w, step, &fused.rope, weight, used);
+            bind_heads(w, fused, weight, used);
+            plain(vec!["&heads".into(), "cache".into()])
+        }
     };
-    (step.kernel, arguments)
+    used.device(step.kernel);
+    w.call(step.kernel, &arguments);
 }
 
 fn linear_arguments(
+    w: &mut RustWriter,
     linear: &Linear<WeightRef>,
     reads: &[String],
     write: &str,
@@ -80,7 +88,13 @@ fn linear_arguments(
     match linear.gate {
         None => {
             let parts: Vec<String> = linear.parts.iter().map(part).collect();
-            vec!["run".into(), input, format!("&[{}]", parts.join(", ")), output]
+            let parts = if parts.len() > 1 {
+                w.list("let parts = ", ("[", "]"), &parts, ";");
+                "&parts".into()
+            } else {
+                format!("&[{}]", parts.join(", "))
+            };
+            vec!["run".into(), input, parts, output]
         }
         Some(gate) => {
             let parts = linear.parts.iter().map(part);
@@ -90,12 +104,13 @@ fn linear_arguments(
     }
 }
 
-fn rope_kv(
-    step: &Step,
+/// `let heads = RopeKv { … };`
+fn bind_heads(
+    w: &mut RustWriter,
     fused: &QkvRope<WeightRef>,
     weight: &dyn Fn(WeightRef) -> String,
     used: &mut Used,
-) -> String {
+) {
     used.device("RopeKv");
     let mut norm = |norm: &Option<Norm<WeightRef>>| match norm {
         Some(norm) => {
@@ -104,31 +119,37 @@ fn rope_kv(
         }
         None => "None".into(),
     };
-    let (q_norm, k_norm) = (norm(&fused.q_norm), norm(&fused.k_norm));
-    format!(
-        "&RopeKv {{ heads: {}, kv_heads: {}, head_dim: {}, q_norm: {q_norm}, k_norm: {k_norm}, rope: {} }}",
-        fused.heads,
-        fused.kv_heads,
-        fused.rope.head_dim,
-        rope(step, &fused.rope, weight, used),
-    )
+    let fields = [
+        format!("heads: {}", fused.heads),
+        format!("kv_heads: {}", fused.kv_heads),
+        format!("head_dim: {}", fused.rope.head_dim),
+        format!("q_norm: {}", norm(&fused.q_norm)),
+        format!("k_norm: {}", norm(&fused.k_norm)),
+        "rope".into(),
+    ];
+    w.list("let heads = RopeKv", ("{", "}"), &fields, ";");
 }
 
-fn rope(
+/// `let rope = Rope { … };`
+fn bind_rope(
+    w: &mut RustWriter,
     step: &Step,
     rope: &Rope<WeightRef>,
     weight: &dyn Fn(WeightRef) -> String,
     used: &mut Used,
-) -> String {
+) {
     used.device("Rope");
     used.device("RopeStyle");
     let style = match rope.style {
         RopeStyle::Interleaved => "Interleaved",
         RopeStyle::HalfSplit => "HalfSplit",
     };
-    let frequencies = step.tables.first().map_or_else(String::new, |table| weight(*table));
-    let (_, scale) = rope_frequencies(rope, None);
-    format!("Rope {{ style: RopeStyle::{style}, inv_freq: {frequencies}, scale: {} }}", float(scale))
+    let fields = [
+        format!("style: RopeStyle::{style}"),
+        format!("inv_freq: {}", step.tables.first().map_or_else(String::new, |table| weight(*table))),
+        format!("scale: {}", float(rope_frequencies(rope, None).1)),
+    ];
+    w.list("let rope = Rope", ("{", "}"), &fields, ";");
 }
 
 fn activation(kind: HiddenActivation, used: &mut Used) -> String {

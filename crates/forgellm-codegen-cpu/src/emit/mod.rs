@@ -13,6 +13,7 @@ pub(crate) fn main(program: &Program) -> String {
     let mut w = RustWriter::new();
     w.line(format!("//! {}, compiled for the CPU by ForgeLLM.", program.model));
     w.gap();
+    w.line("#[allow(dead_code, unused_imports, reason = \"the same for every model, so this one uses a part of it\")]");
     w.line("mod device;");
     w.line("mod model;");
     w.line("mod runtime;");

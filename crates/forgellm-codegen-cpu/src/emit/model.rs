@@ -39,7 +39,6 @@ pub(crate) fn model(plan: &Plan, program: &Program) -> String {
 pub(super) struct Used {
     device: BTreeSet<String>,
     formats: BTreeSet<String>,
-    vectors: bool,
 }
 
 impl Used {
@@ -161,19 +160,21 @@ impl Field<'_> {
                 used.formats.insert(format.to_owned());
                 format!("Matrix<'static, {format}, {out}, {inputs}>")
             }
-            _ => {
-                used.vectors = true;
-                "&'static [f32]".into()
-            }
+            _ => "&'static [f32]".into(),
         }
     }
 
-    /// The call that finds it in the weights file under the name that the expression `name` gives.
-    fn bind(&self, name: &str) -> String {
-        match self.shape {
-            [_, _] if self.layout.name != VECTOR => format!("bind::matrix(weights, {name})?"),
-            _ => format!("bind::vector(weights, {name}, {})?", self.layout.bytes / size_of::<f32>()),
-        }
+    /// Writes the field's initialiser, which finds it in the weights file under the name that the expression `name` gives.
+    fn bind(&self, w: &mut RustWriter, name: String) {
+        let mut arguments = vec!["weights".to_owned(), name];
+        let function = match self.shape {
+            [_, _] if self.layout.name != VECTOR => "matrix",
+            _ => {
+                arguments.push((self.layout.bytes / size_of::<f32>()).to_string());
+                "vector"
+            }
+        };
+        w.list(&format!("{}: bind::{function}", self.name), ("(", ")"), &arguments, "?,");
     }
 }
 
@@ -234,8 +235,7 @@ fn model_struct(w: &mut RustWriter, plan: &Plan, used: &mut Used) {
             w.enclosed("Ok(ForwardPass", " {", "})", |w| {
                 for weight in &outer {
                     let name = format!("{:?}", plan.weights[weight.0].name);
-                    let field = outer_field(plan, *weight);
-                    w.line(format!("{}: {},", field.name, field.bind(&name)));
+                    outer_field(plan, *weight).bind(w, name);
                 }
                 w.line("layers,");
             });
@@ -325,7 +325,7 @@ fn forward(w: &mut RustWriter, plan: &Plan, used: &mut Used) {
 fn layer_kind(w: &mut RustWriter, plan: &Plan, number: usize, kind: &LayerKind, used: &mut Used) {
     let members: Vec<usize> =
         (0..plan.layers.len()).filter(|layer| plan.layers[*layer].kind == number).collect();
-    let list = members.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let list = ranges(&members);
     w.gap();
     w.line(format!("/// Weights of layers {list}."));
     w.block(format!("struct {}", kind_type(number)), |w| {
@@ -344,8 +344,7 @@ fn layer_kind(w: &mut RustWriter, plan: &Plan, number: usize, kind: &LayerKind, 
             w.enclosed(format!("Ok({}", kind_type(number)), " {", "})", |w| {
                 for slot in 0..kind.slots.len() {
                     let name = slot_expression(plan, &members, slot);
-                    let field = slot_field(kind, slot);
-                    w.line(format!("{}: {},", field.name, field.bind(&name)));
+                    slot_field(kind, slot).bind(w, name);
                 }
             });
         });
@@ -358,6 +357,22 @@ fn layer_kind(w: &mut RustWriter, plan: &Plan, number: usize, kind: &LayerKind, 
         let name = |weight: WeightRef| format!("layer.{}", kind.slots[weight.0].name);
         steps(w, plan, &kind.steps, &name, used);
     });
+}
+
+/// `[0, 1, 2, 5]` → `0-2, 5`.
+fn ranges(numbers: &[usize]) -> String {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    let text = |(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    ranges.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// An expression for the name of a layer's weight, in terms of `layer`.
@@ -402,9 +417,7 @@ fn steps(
         if !shapes.is_empty() {
             w.line(format!("// {}: {}", step.label, shapes.join(", ")));
         }
-        let (function, arguments) = call(plan, step, weight, used);
-        used.device(function);
-        w.call(function, &arguments);
+        call(w, plan, step, weight, used);
     }
 }
 
