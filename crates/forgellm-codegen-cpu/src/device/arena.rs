@@ -9,11 +9,15 @@ use half::f16;
 use super::buffer::AnyBuffer;
 use super::matrix::ActivationBlock;
 
+/// Where elements start, in bytes: a cache line, and the widest vector.
+const ALIGNMENT: usize = 64;
+
 /// Zeroed elements at an address that 64 divides. The system gives the memory page by page as it is first written.
 pub(crate) struct Arena<T: Zeroed = f32> {
     base: NonNull<T>,
     len: usize,
-    layout: Option<Layout>,
+    /// What was allocated: a little more than the elements, which start at the first aligned address of it.
+    allocation: Option<(NonNull<u8>, Layout)>,
     /// Rows of each buffer in the arena.
     rows: usize,
     elements: PhantomData<T>,
@@ -23,19 +27,21 @@ impl<T: Zeroed> Arena<T> {
     /// Room for `rows` rows of `per_row` elements; `None` if there is no such room.
     pub(crate) fn new(rows: usize, per_row: usize) -> Option<Arena<T>> {
         let len = rows.checked_mul(per_row)?;
-        let layout = Layout::array::<T>(len).ok()?.align_to(64).ok()?;
-        if layout.size() == 0 {
-            return Some(Arena {
-                base: NonNull::dangling(),
-                len: 0,
-                layout: None,
-                rows,
-                elements: PhantomData,
-            });
+        let bytes = len.checked_mul(size_of::<T>())?;
+        let empty =
+            Arena { base: NonNull::dangling(), len: 0, allocation: None, rows, elements: PhantomData };
+        if bytes == 0 {
+            return Some(empty);
         }
+        // The allocator zeroes memory of a larger alignment by writing to all of it, and so takes it at once; of this one it leaves that
+        // to the system.
+        let layout = Layout::from_size_align(bytes.checked_add(ALIGNMENT)?, align_of::<u64>()).ok()?;
         // SAFETY: the layout is not empty.
-        let base = NonNull::new(unsafe { alloc_zeroed(layout) })?.cast();
-        Some(Arena { base, len, layout: Some(layout), rows, elements: PhantomData })
+        let allocated = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let before = allocated.addr().get().next_multiple_of(ALIGNMENT) - allocated.addr().get();
+        // SAFETY: the layout has room for the elements behind the bytes that the alignment takes.
+        let base = unsafe { allocated.add(before) }.cast();
+        Some(Arena { base, len, allocation: Some((allocated, layout)), ..empty })
     }
 
     /// Number of elements.
@@ -64,9 +70,9 @@ impl<T: Zeroed> Arena<T> {
 
 impl<T: Zeroed> Drop for Arena<T> {
     fn drop(&mut self) {
-        if let Some(layout) = self.layout {
-            // SAFETY: `base` came from `alloc_zeroed` with this layout.
-            unsafe { dealloc(self.base.as_ptr().cast(), layout) };
+        if let Some((allocated, layout)) = self.allocation {
+            // SAFETY: it came from `alloc_zeroed` with this layout.
+            unsafe { dealloc(allocated.as_ptr(), layout) };
         }
     }
 }

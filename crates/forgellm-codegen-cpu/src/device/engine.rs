@@ -48,6 +48,8 @@ pub struct ModelSpec {
     pub row_arena: usize,
     /// Elements of the arena per wanted row.
     pub wanted_arena: usize,
+    /// Elements of the widest row that a projection reads.
+    pub widest_input: usize,
     /// The KV caches, by the index that the operations use.
     pub caches: &'static [CacheSpec],
     /// The wanted buffer that holds the hidden state after the final norm once `head` has run.
@@ -167,8 +169,7 @@ impl<M: Model> CpuEngine<M> {
         let memory = StepMemory {
             rows: Arena::new(options.rows, spec.row_arena).ok_or_else(no_memory)?,
             wanted: Arena::new(WANTED_ROWS, spec.wanted_arena).ok_or_else(no_memory)?,
-            // No input is wider than the arena that it lies in.
-            inputs: SharedInputs::new(options.rows.max(WANTED_ROWS), spec.row_arena.max(spec.wanted_arena))
+            inputs: SharedInputs::new(options.rows.max(WANTED_ROWS), spec.widest_input)
                 .ok_or_else(no_memory)?,
             partials: Arena::new(1, 0).ok_or_else(no_memory)?,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use forgellm_codegen::{Program, RustWriter, constant_name, plan_hash};
-use forgellm_frontend::ir::{DType, Dim};
+use forgellm_frontend::ir::{DType, Dim, Op};
 use forgellm_plan::{LayerKind, Layout, Plan, Step, WeightRef};
 
 use super::calls::call;
@@ -278,6 +278,7 @@ fn forward(w: &mut RustWriter, plan: &Plan, used: &mut Used) {
                 w.line(format!("positions: {},", plan.positions));
                 w.line(format!("row_arena: {},", plan.row_elements));
                 w.line(format!("wanted_arena: {},", plan.wanted_elements));
+                w.line(format!("widest_input: {},", widest_input(plan)));
                 w.line("caches: &CACHES,");
                 let hidden = plan.hidden_state.unwrap_or(plan.logits);
                 w.line(format!("hidden: {}.any(),", constant_name(&plan.buffers[hidden.0].name)));
@@ -320,6 +321,14 @@ fn forward(w: &mut RustWriter, plan: &Plan, used: &mut Used) {
             );
         });
     });
+}
+
+/// Elements of the widest row that a projection reads.
+fn widest_input(plan: &Plan) -> usize {
+    let kinds = plan.kinds.iter().flat_map(|kind| &kind.steps);
+    let steps = plan.prologue.iter().chain(kinds).chain(&plan.epilogue);
+    let inputs = steps.filter(|step| matches!(step.op, Op::Linear(_))).filter_map(|step| step.reads.first());
+    inputs.map(|id| plan.buffers[id.0].shape.width).max().unwrap_or(0)
 }
 
 fn layer_kind(w: &mut RustWriter, plan: &Plan, number: usize, kind: &LayerKind, used: &mut Used) {

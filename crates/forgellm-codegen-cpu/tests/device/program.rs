@@ -67,6 +67,7 @@ unsafe impl<const W: usize, const OUT: usize, B: Fn(&Run<'_>) + Sync> Model for 
             positions: 4096,
             row_arena: self.row_arena,
             wanted_arena: OUT,
+            widest_input: self.row_arena.max(OUT),
             caches: self.caches,
             hidden: Self::RESULT.any(),
             logits: Self::RESULT.any(),
