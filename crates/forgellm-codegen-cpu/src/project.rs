@@ -17,7 +17,7 @@ static DEVICE: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/device_file
 
 /// What the device layer needs beyond the runtime; this crate's own manifest holds the same.
 const DEVICE_DEPENDENCIES: &str = "[dependencies]\n\
-    bytemuck = { version = \"1.25.2\", features = [\"derive\"] }\n\
+    bytemuck = \"1.25.2\"\n\
     half = \"2.7.1\"\n\
     thiserror = \"2.0.21\"\n";
 

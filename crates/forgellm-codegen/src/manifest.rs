@@ -59,11 +59,11 @@ impl Dependencies {
         for (name, value) in &self.0 {
             text.push_str(&format!("{name} = {value}\n"));
         }
-        text.push_str(
-            "\n[profile.release]\nopt-level = 3\npanic = \"unwind\"\n\n\
-             # The crates around the model are not where the time goes; this halves the time of the first build.\n\
-             [profile.release.package.\"*\"]\nopt-level = 1\n",
-        );
+        text.push_str(&format!(
+            "\n# The crates around the model are not where the time goes; this halves the time of the first build.\n\
+             [profile.release]\nopt-level = 1\n\n\
+             [profile.release.package.{name}]\nopt-level = 3\n"
+        ));
         text
     }
 }

@@ -39,6 +39,9 @@ pub enum WeightsWriteError {
     Interrupted,
 }
 
+/// Appends the bytes of a weight in its target layout, or says why there are none.
+pub type Pack<'a> = dyn FnMut(&PlannedWeight, &mut Vec<u8>) -> Result<(), String> + 'a;
+
 /// The identity of a plan: SHA-256 over its text form, in hexadecimal.
 pub fn plan_hash(plan: &Plan) -> String {
     Sha256::digest(plan.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -51,7 +54,7 @@ pub fn plan_hash(plan: &Plan) -> String {
 pub fn write_weights(
     plan: &Plan,
     path: &Path,
-    pack: &mut dyn FnMut(&PlannedWeight, &mut Vec<u8>) -> Result<(), String>,
+    pack: &mut Pack<'_>,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), WeightsWriteError> {
     let (header, total) = header(plan);

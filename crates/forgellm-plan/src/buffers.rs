@@ -40,9 +40,8 @@ pub(crate) fn allocate(graph: &Graph) -> Result<Allocation, PlanError> {
     let layers = layer_ranges(graph);
     let first = layers.first().map_or(graph.nodes().len(), |range| range.start);
     let last = layers.last().map_or(graph.nodes().len(), |range| range.end);
-    let mut segments = vec![0..first];
-    segments.extend(layers.iter().cloned());
-    segments.push(last..graph.nodes().len());
+    let (before, after) = (0..first, last..graph.nodes().len());
+    let segments: Vec<_> = [&before].into_iter().chain(&layers).chain([&after]).cloned().collect();
 
     let last_uses = last_uses(graph);
     let mut allocator = Allocator {
@@ -93,7 +92,6 @@ struct Allocator<'a> {
 
 impl Allocator<'_> {
     fn segment(&mut self, range: Range<usize>) -> Result<(), PlanError> {
-        let end = range.end;
         let carried = self.carried(&range)?;
         for index in range {
             let graph = self.graph;
@@ -117,7 +115,6 @@ impl Allocator<'_> {
             let last_uses = &self.last_uses;
             self.live.retain(|value| last_uses[value.index()] > index);
         }
-        debug_assert!(end == self.graph.nodes().len() || self.live.len() <= 1);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Checks a plan by walking it as a program would run it.
 
-use forgellm_frontend::ir::{Dim, Op, Verified, Verify};
+use forgellm_frontend::ir::{Dim, Op, Shape, Verified, Verify};
 
 use crate::barriers::Pending;
 use crate::{Buffer, BufferId, Plan, Step};
@@ -74,8 +74,8 @@ impl Verify for Plan {
             walk.steps(&format!("layer {number}"), &kind.steps, kind.slots.len())?;
         }
         walk.steps("epilogue", &self.epilogue, self.weights.len())?;
-        walk.holds("the logits", self.logits)?;
-        self.hidden_state.map_or(Ok(()), |hidden| walk.holds("the hidden state", hidden))
+        walk.result("the logits", self.logits, self.vocab)?;
+        self.hidden_state.map_or(Ok(()), |hidden| walk.result("the hidden state", hidden, self.hidden))
     }
 }
 
@@ -116,6 +116,18 @@ impl<'a> Walk<'a> {
             pending.add(step, buffers);
         }
         Ok(())
+    }
+
+    fn result(&self, place: &str, id: BufferId, width: usize) -> Result<(), VerifyPlanError> {
+        self.holds(place, id)?;
+        let shape = self.plan.buffers[id.0].shape;
+        match shape == Shape::wanted(width) {
+            true => Ok(()),
+            false => Err(VerifyPlanError {
+                place: place.to_owned(),
+                problem: format!("they are {shape} instead of {}", Shape::wanted(width)),
+            }),
+        }
     }
 
     fn holds(&self, place: &str, id: BufferId) -> Result<(), VerifyPlanError> {

@@ -3,6 +3,8 @@
 mod bad_input;
 mod forge;
 #[cfg(unix)]
+mod golden;
+#[cfg(unix)]
 mod programs;
 mod synthetic;
 mod wheels;

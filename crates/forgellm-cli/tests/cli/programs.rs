@@ -56,6 +56,24 @@ fn a_built_folder_can_be_moved() {
     run(&["Hello"]).failed(1, &["tokenizer.json"]);
 }
 
+/// Nothing for rustfmt or clippy to say, whatever the architecture.
+#[test]
+fn generated_projects_are_clean() {
+    for (shape, dtype) in [("tiny-gemma3", "Q6_K"), ("tiny-qwen2", "Q5_0")] {
+        let place = Workplace::new().with_model(shape, dtype);
+        outcome(&mut place.building(&["compile", "model.gguf", "-o", "out"])).succeeded();
+        let cargo = |arguments: &[&str]| {
+            let mut cargo = Command::new("cargo");
+            cargo.args(arguments).current_dir(place.path("out"));
+            // The dependencies were built for another test, or will be.
+            cargo.env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/forge-cache/cargo"));
+            outcome(&mut cargo).succeeded();
+        };
+        cargo(&["fmt", "--check"]);
+        cargo(&["clippy", "--quiet", "--release", "--", "-D", "warnings"]);
+    }
+}
+
 /// Ctrl-C while cargo builds: cargo goes, and nothing is left of what was to be written.
 #[test]
 fn an_interrupted_build_leaves_nothing() {

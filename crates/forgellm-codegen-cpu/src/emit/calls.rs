@@ -8,14 +8,33 @@ use forgellm_plan::{Plan, Step, WeightRef};
 
 use super::model::Used;
 
-/// Writes the call, after the bindings of what would make it too long.
-pub(super) fn call(
+/// The calls of a part of the plan, each with the shape of what it gives.
+pub(super) fn steps(
     w: &mut RustWriter,
     plan: &Plan,
-    step: &Step,
+    steps: &[Step],
     weight: &dyn Fn(WeightRef) -> String,
     used: &mut Used,
 ) {
+    for step in steps {
+        if step.barrier {
+            w.line("run.barrier();");
+        }
+        let shapes: Vec<String> = step
+            .writes
+            .iter()
+            .map(|id| &plan.buffers[id.0])
+            .map(|buffer| format!("{} {}", constant_name(&buffer.name), buffer.shape))
+            .collect();
+        if !shapes.is_empty() {
+            w.line(format!("// {}: {}", step.label, shapes.join(", ")));
+        }
+        call(w, plan, step, weight, used);
+    }
+}
+
+/// Writes the call, after the bindings of what would make it too long.
+fn call(w: &mut RustWriter, plan: &Plan, step: &Step, weight: &dyn Fn(WeightRef) -> String, used: &mut Used) {
     let buffer = |id: &forgellm_plan::BufferId| constant_name(&plan.buffers[id.0].name);
     let reads: Vec<String> = step.reads.iter().map(buffer).collect();
     let writes: Vec<String> = step.writes.iter().map(buffer).collect();

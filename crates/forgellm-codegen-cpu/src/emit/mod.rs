@@ -1,6 +1,8 @@
 //! The generated files: `src/model.rs` from a plan, and the few around it.
 
 mod calls;
+mod fields;
+mod layers;
 mod model;
 
 use forgellm_codegen::{Program, RustWriter, TOKENIZER_FILE, WEIGHTS_FILE};

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use forgellm_codegen::{Program, RustWriter, constant_name, plan_hash};
-use forgellm_frontend::ir::{DType, Dim, Op};
-use forgellm_plan::{LayerKind, Layout, Plan, Step, WeightRef};
+use forgellm_frontend::ir::{Dim, Op};
+use forgellm_plan::Plan;
 
-use super::calls::call;
-use crate::pack::format_type_name;
-use crate::target::VECTOR;
+use super::calls::steps;
+use super::fields::{outer_field, outer_weights};
+use super::layers::{kind_function, kind_letters, kind_type, layer_kind};
 
 /// The text of `src/model.rs`.
 pub(crate) fn model(plan: &Plan, program: &Program) -> String {
@@ -45,6 +45,11 @@ impl Used {
     /// Notes a name of the device layer.
     pub fn device(&mut self, name: &str) {
         self.device.insert(name.to_owned());
+    }
+
+    /// Notes a format of matrices.
+    pub fn format(&mut self, name: &str) {
+        self.formats.insert(name.to_owned());
     }
 }
 
@@ -123,88 +128,6 @@ fn caches(w: &mut RustWriter, plan: &Plan) {
         }),
     }
     w.gap();
-}
-
-/// Name of the type of a layer's weights: `LayerA`.
-fn kind_type(number: usize) -> String {
-    format!("Layer{}", kind_letters(number).to_uppercase())
-}
-
-/// Name of the function of a layer: `layer_a`.
-fn kind_function(number: usize) -> String {
-    format!("layer_{}", kind_letters(number))
-}
-
-/// 0 → a, 25 → z, 26 → aa.
-fn kind_letters(number: usize) -> String {
-    let letter = char::from(b'a' + (number % 26) as u8);
-    match number / 26 {
-        0 => letter.to_string(),
-        rest => format!("{}{letter}", kind_letters(rest - 1)),
-    }
-}
-
-/// A field that holds a weight.
-struct Field<'a> {
-    name: String,
-    dtype: DType,
-    shape: &'a [usize],
-    layout: &'a Layout,
-}
-
-impl Field<'_> {
-    fn rust_type(&self, used: &mut Used) -> String {
-        match self.shape {
-            [out, inputs] if self.layout.name != VECTOR => {
-                let format = format_type_name(self.dtype);
-                used.formats.insert(format.to_owned());
-                format!("Matrix<'static, {format}, {out}, {inputs}>")
-            }
-            _ => "&'static [f32]".into(),
-        }
-    }
-
-    /// Writes the field's initialiser, which finds it in the weights file under the name that the expression `name` gives.
-    fn bind(&self, w: &mut RustWriter, name: String) {
-        let mut arguments = vec!["weights".to_owned(), name];
-        let function = match self.shape {
-            [_, _] if self.layout.name != VECTOR => "matrix",
-            _ => {
-                arguments.push((self.layout.bytes / size_of::<f32>()).to_string());
-                "vector"
-            }
-        };
-        w.list(&format!("{}: bind::{function}", self.name), ("(", ")"), &arguments, "?,");
-    }
-}
-
-/// The weights that the prologue and the epilogue use.
-fn outer_weights(plan: &Plan) -> Vec<WeightRef> {
-    let mut used: Vec<WeightRef> = Vec::new();
-    for step in plan.prologue.iter().chain(&plan.epilogue) {
-        for weight in step.op.weights().into_iter().chain(step.tables.iter().copied()) {
-            if !used.contains(&weight) {
-                used.push(weight);
-            }
-        }
-    }
-    used
-}
-
-fn outer_field(plan: &Plan, weight: WeightRef) -> Field<'_> {
-    let weight = &plan.weights[weight.0];
-    let name = weight.name.strip_suffix(".weight").unwrap_or(&weight.name);
-    Field {
-        name: name.replace(['.', '-'], "_"),
-        dtype: weight.dtype,
-        shape: &weight.shape,
-        layout: &weight.layout,
-    }
-}
-
-fn slot_field(kind: &LayerKind, slot: usize) -> Field<'_> {
-    let slot = &kind.slots[slot];
-    Field { name: slot.name.clone(), dtype: slot.dtype, shape: &slot.shape, layout: &slot.layout }
 }
 
 fn model_struct(w: &mut RustWriter, plan: &Plan, used: &mut Used) {
@@ -329,105 +252,6 @@ fn widest_input(plan: &Plan) -> usize {
     let steps = plan.prologue.iter().chain(kinds).chain(&plan.epilogue);
     let inputs = steps.filter(|step| matches!(step.op, Op::Linear(_))).filter_map(|step| step.reads.first());
     inputs.map(|id| plan.buffers[id.0].shape.width).max().unwrap_or(0)
-}
-
-fn layer_kind(w: &mut RustWriter, plan: &Plan, number: usize, kind: &LayerKind, used: &mut Used) {
-    let members: Vec<usize> =
-        (0..plan.layers.len()).filter(|layer| plan.layers[*layer].kind == number).collect();
-    let list = ranges(&members);
-    w.gap();
-    w.line(format!("/// Weights of layers {list}."));
-    w.block(format!("struct {}", kind_type(number)), |w| {
-        for slot in 0..kind.slots.len() {
-            let field = slot_field(kind, slot);
-            w.line(format!("{}: {},", field.name, field.rust_type(used)));
-        }
-    });
-    w.gap();
-    w.block(format!("impl {}", kind_type(number)), |w| {
-        let head = format!(
-            "fn bind(weights: &'static Weights, layer: usize) -> Result<{}, OpenError>",
-            kind_type(number)
-        );
-        w.block(head, |w| {
-            w.enclosed(format!("Ok({}", kind_type(number)), " {", "})", |w| {
-                for slot in 0..kind.slots.len() {
-                    let name = slot_expression(plan, &members, slot);
-                    slot_field(kind, slot).bind(w, name);
-                }
-            });
-        });
-    });
-    w.gap();
-    w.line(format!("/// Layers {list}."));
-    let head =
-        format!("fn {}(run: &Run<'_>, layer: &{}, cache: usize)", kind_function(number), kind_type(number));
-    w.block(head, |w| {
-        let name = |weight: WeightRef| format!("layer.{}", kind.slots[weight.0].name);
-        steps(w, plan, &kind.steps, &name, used);
-    });
-}
-
-/// `[0, 1, 2, 5]` → `0-2, 5`.
-fn ranges(numbers: &[usize]) -> String {
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => ranges.push((*number, *number)),
-        }
-    }
-    let text = |(first, last): &(usize, usize)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    ranges.iter().map(text).collect::<Vec<_>>().join(", ")
-}
-
-/// An expression for the name of a layer's weight, in terms of `layer`.
-fn slot_expression(plan: &Plan, members: &[usize], slot: usize) -> String {
-    let names: Vec<&str> =
-        members.iter().map(|layer| plan.weights[plan.layers[*layer].weights[slot].0].name.as_str()).collect();
-    if names.windows(2).all(|pair| pair[0] == pair[1]) && !names[0].starts_with("blk.") {
-        return format!("{:?}", names[0]);
-    }
-    let suffix = |layer: usize, name: &str| name.strip_prefix(&format!("blk.{layer}.")).map(str::to_owned);
-    let first = suffix(members[0], names[0]);
-    let regular =
-        first.is_some() && members.iter().zip(&names).all(|(layer, name)| suffix(*layer, name) == first);
-    match first {
-        Some(suffix) if regular => format!("&format!(\"blk.{{layer}}.{suffix}\")"),
-        _ => {
-            let arms: Vec<String> =
-                members.iter().zip(&names).map(|(layer, name)| format!("{layer} => {name:?}")).collect();
-            format!("match layer {{ {}, _ => \"\" }}", arms.join(", "))
-        }
-    }
-}
-
-/// The calls of a part of the plan, each with the shape of what it gives.
-fn steps(
-    w: &mut RustWriter,
-    plan: &Plan,
-    steps: &[Step],
-    weight: &dyn Fn(WeightRef) -> String,
-    used: &mut Used,
-) {
-    for step in steps {
-        if step.barrier {
-            w.line("run.barrier();");
-        }
-        let shapes: Vec<String> = step
-            .writes
-            .iter()
-            .map(|id| &plan.buffers[id.0])
-            .map(|buffer| format!("{} {}", constant_name(&buffer.name), buffer.shape))
-            .collect();
-        if !shapes.is_empty() {
-            w.line(format!("// {}: {}", step.label, shapes.join(", ")));
-        }
-        call(w, plan, step, weight, used);
-    }
 }
 
 fn spec(w: &mut RustWriter, plan: &Plan, program: &Program) {

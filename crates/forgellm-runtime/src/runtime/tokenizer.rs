@@ -48,7 +48,7 @@ enum Spelling {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// The file cannot be read.
-    #[error("cannot read the tokenizer {}: {source}", path.display())]
+    #[error("cannot read the tokenizer {}: {source}; put it beside the program or name it with --tokenizer", path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -1,0 +1,149 @@
+//! Compiled programs of real models against an independent implementation (`tests/golden/make_golden.py`), and
+//! against the interpreter.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::forge::{Workplace, outcome};
+
+/// A step whose two best logits are closer than this may go either way with quantised activations.
+const SURE_MARGIN: f64 = 0.25;
+
+#[test]
+fn golden_smollm2() {
+    let model = Golden::new("smollm2.gguf", "smollm2-135m.json");
+    model.check();
+    model.check_long_prompt();
+}
+
+#[test]
+fn golden_gemma3() {
+    Golden::new("gemma3.gguf", "gemma3-270m.json").check();
+}
+
+#[test]
+fn golden_qwen2() {
+    Golden::new("qwen.gguf", "qwen2.5-coder-0.5b.json").check();
+}
+
+struct Golden {
+    place: Workplace,
+    model: String,
+    data: Value,
+}
+
+impl Golden {
+    fn new(model: &str, data: &str) -> Golden {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let models =
+            std::env::var_os("FORGELLM_MODELS").map_or_else(|| workspace.join("models"), PathBuf::from);
+        let model = models.join(model);
+        assert!(model.exists(), "{} is missing: run `cargo xtask models`", model.display());
+        Golden {
+            place: Workplace::new(),
+            model: fs::canonicalize(model).unwrap().to_str().unwrap().to_owned(),
+            data: serde_json::from_slice(&fs::read(workspace.join("tests/golden").join(data)).unwrap())
+                .unwrap(),
+        }
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let run = outcome(&mut self.place.building(arguments)).succeeded();
+        serde_json::from_str(&run.stdout).unwrap()
+    }
+
+    /// Greedy ids after `ids`, `copies` times.
+    fn generate(&self, ids: &str, count: usize, copies: usize) -> Vec<Value> {
+        let (count, copies) = (count.to_string(), copies.to_string());
+        let program = ["generate-ids", "--ids", ids, "--max-tokens", &count, "--copies", &copies];
+        let run = self.json(&[&["run", &self.model, "--json"], &program[..]].concat());
+        run["sequences"].as_array().unwrap().clone()
+    }
+
+    fn check(&self) {
+        self.check_perplexity();
+        for case in self.data["greedy"].as_array().unwrap() {
+            self.check_greedy(case);
+        }
+        self.check_copies(&self.data["greedy"][1]);
+        self.check_size();
+    }
+
+    fn check_perplexity(&self) {
+        let golden = &self.data["perplexity"][0];
+        let text = self.place.path("text");
+        fs::write(&text, golden["text"].as_str().unwrap()).unwrap();
+        let text = text.to_str().unwrap();
+        let score = self.json(&["eval", "perplexity", &self.model, "--text", text, "--json"]);
+        assert_eq!(score["tokens"], golden["tokens_scored"]);
+        let ratio = score["perplexity"].as_f64().unwrap() / golden["perplexity"].as_f64().unwrap();
+        println!("perplexity {} of golden {}: {ratio:.5}", score["perplexity"], golden["perplexity"]);
+        assert!((ratio - 1.0).abs() <= 0.005, "{score} instead of {}", golden["perplexity"]);
+    }
+
+    fn check_greedy(&self, case: &Value) {
+        let expected = case["continuation"].as_array().unwrap();
+        let found = self.generate(&ids(&case["ids"]), expected.len(), 1).remove(0);
+        let margins = case["margins"].as_array().unwrap();
+        let unsure = margins.iter().position(|margin| margin.as_f64().unwrap() < SURE_MARGIN);
+        let sure = unsure.unwrap_or(expected.len());
+        println!("{}: {sure} of {} steps are sure", case["text"], expected.len());
+        assert_eq!(found.as_array().unwrap()[..sure], expected[..sure], "{}", case["text"]);
+    }
+
+    fn check_copies(&self, case: &Value) {
+        let prompt = ids(&case["ids"]);
+        let alone = self.generate(&prompt, 32, 1).remove(0);
+        let together = self.generate(&prompt, 32, 8);
+        assert_eq!(together.len(), 8);
+        assert!(together.iter().all(|copy| *copy == alone), "{together:?} instead of {alone}");
+    }
+
+    /// The weights file is hardly larger than the tensors that it is made from.
+    fn check_size(&self) {
+        let weights = self.place.path("weights.safetensors");
+        let path = weights.to_str().unwrap();
+        outcome(&mut self.place.building(&["export-weights", &self.model, "-o", path])).succeeded();
+        let info = self.json(&["info", &self.model, "--tensors", "--json"]);
+        let tensors: u64 =
+            info["tensors"].as_array().unwrap().iter().map(|tensor| tensor["bytes"].as_u64().unwrap()).sum();
+        let ratio = fs::metadata(&weights).unwrap().len() as f64 / tensors as f64;
+        println!("weights file: {ratio:.4} of the tensors");
+        assert!(ratio <= 1.05, "the weights file has {ratio:.3} times the bytes of the tensors");
+    }
+
+    /// 3,000 tokens, in several steps of the engine, against the interpreter.
+    fn check_long_prompt(&self) {
+        let text = self.data["perplexity"][0]["ids"].as_array().unwrap();
+        let prompt: Vec<Value> = text.iter().cycle().take(3000).cloned().collect();
+        let prompt = ids(&Value::from(prompt));
+        let last = |target: &str| {
+            let arguments =
+                ["eval", "logits", &self.model, "--ids", &prompt, "--top", "1000", "--json", "--target"];
+            let all = self.json(&[&arguments[..], &[target]].concat());
+            let positions = all["positions"].as_array().unwrap();
+            assert_eq!(positions.len(), 3000);
+            positions[2999].clone()
+        };
+        let (found, expected) = (last("cpu"), last("interp"));
+        let logit = |of: &Value, id: &Value| {
+            let at = of["ids"].as_array().unwrap().iter().position(|other| other == id)?;
+            of["logits"][at].as_f64()
+        };
+        let (mut error, mut power) = (0.0, 0.0);
+        for id in expected["ids"].as_array().unwrap().iter().take(200) {
+            let exact = logit(&expected, id).unwrap();
+            let found = logit(&found, id).unwrap_or_else(|| panic!("token {id} is not among the first 1000"));
+            error += (found - exact).powi(2);
+            power += exact * exact;
+        }
+        println!("3000 tokens: normalised mean square error {:.2e}", error / power);
+        assert!(error / power <= 1e-3, "normalised mean square error {:.2e}", error / power);
+    }
+}
+
+fn ids(value: &Value) -> String {
+    value.as_array().unwrap().iter().map(Value::to_string).collect::<Vec<_>>().join(",")
+}
