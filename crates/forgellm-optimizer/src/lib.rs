@@ -1,6 +1,6 @@
 //! Rewrites of a model's graph: the same values with fewer, larger operations.
 //!
-//! A rewrite finds a place where it fits and gives a [`Patch`](patch::Patch); the driver below applies it, logs it and verifies the graph, so
+//! A rewrite finds a place where it fits and gives a `Patch`; the driver below applies it, logs it and verifies the graph, so
 //! that a rewrite that breaks a rule is named, with the node. [`Options`] stop the pipeline after any number of applications
 //! and leave rewrites out by name.
 

@@ -1,6 +1,6 @@
 //! Causal attention over the KV cache.
 //!
-//! The context is cut into chunks of [`CHUNK`] positions, at fixed places. Each chunk gives a partial softmax, and the partial ones are
+//! The context is cut into chunks of `CHUNK` positions, at fixed places. Each chunk gives a partial softmax, and the partial ones are
 //! merged in the order of the chunks. So the result for a row is the same bits whatever rows run with it and however the work is shared
 //! out. There are two ways to share it out:
 //!
@@ -48,7 +48,7 @@ pub struct Attention<'a> {
     pub scale: f32,
     /// Scores become cap · tanh(score / cap).
     pub softcap: Option<f32>,
-    /// A logit per head that takes part in the softmax but gives nothing [heads].
+    /// A logit per head that takes part in the softmax but gives nothing \[heads\].
     pub sinks: Option<&'a [f32]>,
 }
 

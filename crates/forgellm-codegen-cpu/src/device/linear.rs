@@ -102,7 +102,7 @@ impl<'a, const IN: usize> Part<'a, IN> {
         Part { matrix, bias: None }
     }
 
-    /// A matrix [OUT, IN] with its bias [OUT].
+    /// A matrix [OUT, IN] with its bias \[OUT\].
     pub fn biased<F: Format, const OUT: usize>(
         matrix: &'a Matrix<'_, F, OUT, IN>,
         bias: &'a [f32],
@@ -128,7 +128,7 @@ impl<'a, const IN: usize, R: RowKind> Input<'a, IN, R> {
         Input { buffer, norm: None }
     }
 
-    /// The rows' root-mean-square norm over all IN elements: x / √(mean(x²) + eps) · weight [IN].
+    /// The rows' root-mean-square norm over all IN elements: x / √(mean(x²) + eps) · weight \[IN\].
     pub fn normed(buffer: Buffer<IN, R>, weight: &'a [f32], eps: f32) -> Input<'a, IN, R> {
         assert_eq!(weight.len(), IN, "a fused norm is as long as the row");
         Input { buffer, norm: Some((weight, eps)) }

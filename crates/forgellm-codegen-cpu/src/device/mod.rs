@@ -7,7 +7,7 @@
 //! | layer | files |
 //! |---|---|
 //! | engine contract, sequences, results | [`engine`], [`top`] |
-//! | operations | [`linear`], [`attention`], [`norm`], [`rope`], [`elementwise`], [`rows`] |
+//! | operations | [`mod@linear`], [`mod@attention`], [`norm`], [`mod@rope`], [`elementwise`], [`rows`] |
 //! | memory of a step | [`buffer`], `arena`, [`run`], [`cache`] |
 //! | threads and instructions | [`pool`], [`simd`], [`matrix`] |
 

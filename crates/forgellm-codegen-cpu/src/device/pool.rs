@@ -2,7 +2,7 @@
 //!
 //! A step of a model takes between a hundred microseconds and seconds and has some hundred points at which threads wait for each other,
 //! so threads wait by spinning: for a moment at full speed, then giving way to others. Between steps they go to sleep after
-//! [`AWAKE`], so an idle program costs nothing.
+//! `AWAKE`, so an idle program costs nothing.
 
 use std::any::Any;
 use std::num::NonZeroUsize;

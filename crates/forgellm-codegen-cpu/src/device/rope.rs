@@ -125,7 +125,7 @@ pub struct RopeKv<'a> {
 /// A root-mean-square norm of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadNorm<'a> {
-    /// Weight [head_dim].
+    /// Weight \[head_dim\].
     pub weight: &'a [f32],
     /// Added to the mean square.
     pub eps: f32,

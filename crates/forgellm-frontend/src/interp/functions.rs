@@ -29,7 +29,7 @@ pub fn rms_norm(x: &mut [f32], weight: &[f32], eps: f32) {
 
 /// Turns each head of a row at `position`.
 ///
-/// Pair i of a head's first 2·`frequencies.len()` elements turns by position · frequencies[i], a product in f32; sine and cosine are
+/// Pair i of a head's first 2·`frequencies.len()` elements turns by position · frequencies\[i\], a product in f32; sine and cosine are
 /// taken in f64, times `magnitude`, and rounded to f32. The rest of the head stays.
 pub fn rope(
     x: &mut [f32],
@@ -59,7 +59,7 @@ pub fn rope(
 /// Attention of one row, which stands at the last of `positions`.
 ///
 /// `query` and `out`: [heads · head_dim]. `positions`: [positions, 2 · kv_heads · head_dim], at each the keys of all heads followed by the
-/// values. `sinks`: [heads]. Query head h reads key head h / (heads / kv_heads).
+/// values. `sinks`: \[heads\]. Query head h reads key head h / (heads / kv_heads).
 pub fn attention<W>(
     op: &Attention<W>,
     query: &[f32],

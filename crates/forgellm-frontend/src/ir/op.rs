@@ -69,7 +69,7 @@ pub struct CacheId(pub u32);
 /// A root-mean-square norm: x / √(mean(x²) + eps) · weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Norm<W = WeightId> {
-    /// Weight [n]: the norm runs over chunks of n.
+    /// Weight \[n\]: the norm runs over chunks of n.
     pub weight: W,
     /// Added to the mean square.
     pub eps: f32,
@@ -103,7 +103,7 @@ impl<W> Linear<W> {
 pub struct Part<W = WeightId> {
     /// Matrix [outputs, inputs].
     pub weight: W,
-    /// Bias [outputs].
+    /// Bias \[outputs\].
     pub bias: Option<W>,
 }
 
@@ -150,7 +150,7 @@ pub struct Attention<W = WeightId> {
     pub softcap: Option<f32>,
     /// Only the last so many positions, the row's own among them.
     pub window: Option<usize>,
-    /// A logit per head that takes part in the softmax but gives nothing [heads].
+    /// A logit per head that takes part in the softmax but gives nothing \[heads\].
     pub sinks: Option<W>,
 }
 

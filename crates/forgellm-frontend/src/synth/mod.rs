@@ -55,12 +55,12 @@ pub fn write(
     write_with(GgufWriter::create, shape, dtype, seed, path, progress)
 }
 
-/// As [`write`], to a `path` that is a temporary one of the caller, who removes it when the process is
+/// As [`write()`], to a `path` that is a temporary one of the caller, who removes it when the process is
 /// interrupted. It must not exist.
 ///
 /// # Errors
 ///
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn write_in_place(
     shape: &Shape,
     dtype: DType,

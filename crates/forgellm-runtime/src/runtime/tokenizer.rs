@@ -1,6 +1,6 @@
 //! Text to token ids and back, from a standard `tokenizer.json`.
 //!
-//! The `tokenizers` crate normalises, splits and merges. Which texts are added tokens is decided here ([`added`]), because
+//! The `tokenizers` crate normalises, splits and merges. Which texts are added tokens is decided here (`added`), because
 //! whether a control token counts depends on who wrote the text, and one prompt mixes both.
 
 mod added;

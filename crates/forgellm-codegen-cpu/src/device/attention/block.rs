@@ -158,7 +158,7 @@ pub(super) struct Finish<'f, 'p> {
     pub(super) total: &'f mut Partial<'p>,
     /// A score that gives nothing.
     pub(super) sink: Option<f32>,
-    /// [head_dim].
+    /// \[head_dim\].
     pub(super) output: &'f mut [f32],
 }
 

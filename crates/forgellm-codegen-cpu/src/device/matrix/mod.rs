@@ -1,7 +1,7 @@
 //! Weight matrices that stay quantised, and their products with activations.
 //!
 //! Every matrix `[OUT, IN]` lies in memory in one layout for all instruction sets, *panels of 16 output rows*
-//! ([`format`] defines it), so that one vector of codes holds 16 rows × 4 consecutive inputs: a dot-product
+//! ([`mod@format`] defines it), so that one vector of codes holds 16 rows × 4 consecutive inputs: a dot-product
 //! instruction then adds 16 outputs at a time, without sums across a vector, and a block of weights that was
 //! unpacked once serves as many activation rows as there are registers. The kernels are written once over
 //! [`lanes::Lanes`]; [`isa::Isa`] is the choice made at run time.
