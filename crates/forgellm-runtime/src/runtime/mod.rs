@@ -8,6 +8,7 @@ pub mod chat_template;
 pub mod cli;
 pub mod engine;
 pub mod generate;
+pub mod heap;
 pub mod pages;
 pub mod program;
 pub mod sampling;

@@ -13,6 +13,7 @@ use tokenizers::{
     PostProcessor, PreTokenizedString, PreTokenizer,
 };
 
+use crate::runtime::heap;
 use crate::runtime::tokenizer::added::{AddedTokens, Fragment};
 pub use crate::runtime::tokenizer::stream::TextStream;
 
@@ -77,7 +78,10 @@ impl Tokenizer {
         let path = path.as_ref();
         let bytes =
             std::fs::read(path).map_err(|source| TokenizerError::Read { path: path.to_owned(), source })?;
-        Tokenizer::from_bytes(&bytes)
+        let tokenizer = Tokenizer::from_bytes(&bytes);
+        drop(bytes);
+        heap::give_back_freed();
+        tokenizer
     }
 
     /// Loads the bytes of a `tokenizer.json`.
