@@ -1,5 +1,6 @@
 //! Chores of this repository. `cargo xtask` lists them.
 
+mod arm;
 mod checks;
 mod models;
 mod tidy;
@@ -18,6 +19,7 @@ Usage: cargo xtask <CHORE>
   models   downloads the real models that tests run on, into models/
   golden   the tests of whole models against an independent implementation
   bless    accepts what the compiler prints now as the new snapshots
+  arm      tests the NEON kernels under emulation (needs qemu and a cross compiler)
   tidy     crate dependencies, file lengths, absolute paths, unexplained exceptions
 ";
 
@@ -43,6 +45,7 @@ fn run() -> Result<()> {
         Some("models") => models::fetch(),
         Some("golden") => checks::golden(),
         Some("bless") => checks::bless(),
+        Some("arm") => arm::check(),
         Some("tidy") => tidy::check(),
         Some(other) => bail!("there is no chore `{other}`\n\n{USAGE}"),
         None => {
