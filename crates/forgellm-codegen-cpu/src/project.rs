@@ -60,6 +60,11 @@ pub fn generate_cpu_project(
 
 /// The project of a plan: runtime and device layer as they are, `src/model.rs` and what surrounds it.
 pub fn cpu_project(plan: &Verified<Plan>, program: &Program) -> Result<Project, CpuCodegenError> {
+    let program = &Program {
+        model: Program::one_line(&program.model),
+        architecture: Program::one_line(&program.architecture),
+        ..program.clone()
+    };
     let mut project = Project::default();
     let dependencies = runtime_dependencies()?.and(Dependencies::of_manifest(DEVICE_DEPENDENCIES)?)?;
     let description = format!("{}, compiled for the CPU", program.model);

@@ -110,3 +110,17 @@ fn a_project_replaces_an_earlier_one() {
     assert!(!out.join("src/device/stranger.rs").exists());
     assert_eq!(time(), before);
 }
+
+/// A model file is data: nothing that it says becomes code.
+#[test]
+fn a_name_cannot_leave_its_comment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, plan) = tiny(folder.path(), "tiny-llama", DType::Q4_0);
+    let model = "X\ncompile_error!(\"no\");\r\n//".to_owned();
+    let program =
+        Program { architecture: model.clone(), model, name: "a-model".into(), ..Program::default() };
+    let project = cpu_project(&plan, &program).unwrap();
+    for (path, text) in project.files() {
+        assert!(text.lines().all(|line| !line.starts_with("compile_error")), "{path}");
+    }
+}

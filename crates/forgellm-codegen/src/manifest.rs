@@ -51,9 +51,10 @@ impl Dependencies {
 
     /// The manifest of the project `name`.
     pub fn manifest(&self, name: &str, description: &str) -> String {
+        let (quoted, description) = (toml::Value::from(name), toml::Value::from(description));
         let mut text = format!(
-            "[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\nrust-version = \"1.95\"\n\
-             description = {description:?}\npublish = false\n\n\
+            "[package]\nname = {quoted}\nversion = \"0.1.0\"\nedition = \"2024\"\nrust-version = \"1.95\"\n\
+             description = {description}\npublish = false\n\n\
              # A workspace of its own, wherever the folder lies.\n[workspace]\n\n[dependencies]\n"
         );
         for (name, value) in &self.0 {
@@ -71,6 +72,15 @@ impl Dependencies {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_description_is_valid() {
+        for description in ["a \"b\" \\ c", "a\nb\u{301}\u{200b}", ""] {
+            let text = Dependencies::default().manifest("name", description);
+            let manifest: toml::Table = text.parse().unwrap();
+            assert_eq!(manifest["package"]["description"].as_str(), Some(description));
+        }
+    }
 
     #[test]
     fn a_path_is_refused_and_versions_must_agree() {

@@ -29,6 +29,14 @@ pub struct Program {
 }
 
 impl Program {
+    /// A name or a description on one line, as it may stand in a comment of generated code: control characters and line ends of any kind
+    /// become spaces, so that no text of a model file can end the comment.
+    pub fn one_line(text: &str) -> String {
+        let is_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || c.is_whitespace();
+        let words: Vec<&str> = text.split(is_break).filter(|word| !word.is_empty()).collect();
+        words.join(" ").chars().take(100).collect()
+    }
+
     /// A package name from a model's name: `SmolLM2 135M` → `smollm2-135m`.
     pub fn package_name(model: &str) -> String {
         let mut name = String::new();
@@ -44,7 +52,12 @@ impl Program {
             None => "model".into(),
             // Cargo takes no name that starts with a digit, and none that is a keyword or one of its folders.
             Some(first) if first.is_ascii_digit() => format!("model-{name}"),
-            Some(_) if matches!(name, "test" | "deps" | "build" | "core" | "std" | "runtime" | "device") => {
+            Some(_)
+                if matches!(
+                    name,
+                    "test" | "deps" | "build" | "core" | "std" | "src" | "target" | "runtime" | "device"
+                ) =>
+            {
                 format!("model-{name}")
             }
             Some(_) => name.to_owned(),
@@ -84,6 +97,12 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_leaves_its_line() {
+        assert_eq!(Program::one_line("a\n//! b\r\u{2028}\u{85}c  d"), "a //! b c d");
+        assert_eq!(Program::one_line(&"x".repeat(1000)).len(), 100);
+    }
 
     #[test]
     fn package_names_are_valid() {

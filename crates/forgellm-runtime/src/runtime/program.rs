@@ -4,6 +4,7 @@ mod answer;
 mod commands;
 mod error;
 mod files;
+mod notice;
 mod report;
 
 use std::ffi::OsString;

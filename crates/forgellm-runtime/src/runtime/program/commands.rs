@@ -14,6 +14,7 @@ use crate::runtime::cli::{Arguments, Command, GenerateArguments};
 use crate::runtime::engine::Engine;
 use crate::runtime::generate::{FinishReason, GenerateError, Request, generate, generate_copies};
 use crate::runtime::program::answer::Answer;
+use crate::runtime::program::notice::Notice;
 use crate::runtime::program::{OpenError, OpenOptions, ProgramError, ProgramSpec, Streams, files, report};
 use crate::runtime::score;
 use crate::runtime::tokenizer::{Special, Tokenizer};
@@ -223,6 +224,7 @@ impl<E: Engine> Context<'_, '_, E> {
     }
 
     fn tokenizer(&self) -> Result<Tokenizer, ProgramError> {
+        let _notice = Notice::new("loading the tokenizer", self.arguments.generate.quiet);
         Ok(Tokenizer::from_file(files::tokenizer(self.spec, self.arguments)?)?)
     }
 
@@ -234,6 +236,7 @@ impl<E: Engine> Context<'_, '_, E> {
         if context > spec.max_context {
             return Err(ProgramError::ContextTooLong { asked: context, max: spec.max_context });
         }
+        let _notice = Notice::new("loading the weights", self.arguments.generate.quiet);
         let path = files::weights(spec, self.arguments)?;
         let expected = Expected { layout_version: spec.layout_version, plan_hash: spec.plan_hash };
         let weights = Arc::new(Weights::open(&path, &expected)?);
