@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// The crates of ours that each crate may depend on. `None`: all. Dev-dependencies are free.
-const MAY_USE: [(&str, Option<&[&str]>); 9] = [
+const MAY_USE: [(&str, Option<&[&str]>); 8] = [
     ("forgellm-frontend", Some(&[])),
     ("forgellm-optimizer", Some(&["forgellm-frontend"])),
     ("forgellm-plan", Some(&["forgellm-frontend"])),
@@ -22,7 +22,6 @@ const MAY_USE: [(&str, Option<&[&str]>); 9] = [
     ),
     ("forgellm-cli", None),
     ("xtask", None),
-    ("forgellm-fuzz", None),
 ];
 
 /// Longer files are hard to read; each exception has its reason.

@@ -84,7 +84,7 @@ fn build(
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// No builder for this architecture.
-    #[error("architecture `{0}` is not supported; supported: llama, qwen2, gemma3")]
+    #[error("architecture `{0}` is not supported; supported: {list}", list = supported().collect::<Vec<_>>().join(", "))]
     UnknownArchitecture(String),
     /// Nothing to build from.
     #[error("the graph holds no config to build a model from")]

@@ -172,9 +172,4 @@ impl Graph {
         self.nodes = nodes;
         self
     }
-
-    /// Mutable access to the results, for a rewrite that renames values.
-    pub fn outputs_mut(&mut self) -> &mut [Output] {
-        &mut self.outputs
-    }
 }
