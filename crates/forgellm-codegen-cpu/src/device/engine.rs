@@ -1,6 +1,5 @@
 //! The engine contract on the CPU: which sequences there are, what a step runs, what it gives.
 
-mod check;
 mod step;
 
 use std::num::NonZeroUsize;

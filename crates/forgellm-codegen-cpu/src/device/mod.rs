@@ -14,7 +14,6 @@
 mod arena;
 pub mod attention;
 pub mod bind;
-pub mod buffer;
 pub mod cache;
 pub mod elementwise;
 pub mod engine;
@@ -30,6 +29,7 @@ pub mod simd;
 pub mod top;
 
 pub use attention::{Attention, attention};
+pub use crate::runtime::buffer;
 pub use buffer::{AnyBuffer, Buffer, RowKind, Rows, Wanted, WantedBuffer};
 pub use elementwise::{Activation, activation, add, mul, scale, softcap};
 pub use engine::{CacheSpec, CpuEngine, CpuOptions, Model, ModelSpec, OpenError};

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "a program need not use everything that the runtime offers")]
 
 pub mod bench;
+pub mod buffer;
 pub mod chat_template;
 pub mod cli;
 pub mod engine;
@@ -13,6 +14,7 @@ pub mod pages;
 pub mod program;
 pub mod sampling;
 pub mod score;
+pub mod step;
 pub mod stop;
 pub mod tokenizer;
 pub mod weights;

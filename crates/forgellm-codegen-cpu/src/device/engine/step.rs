@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use super::check::{Checked, check};
 use super::{CpuEngine, Model};
 use crate::device::arena::Arena;
 use crate::device::attention::partial_elements;
@@ -15,6 +14,7 @@ use crate::device::profile::{Profile, Stage};
 use crate::device::run::{Run, Step, StepSequence, WANTED_ROWS};
 use crate::device::top::{merge, top};
 use crate::runtime::engine::{EngineError, Row, RowResult, Want};
+use crate::runtime::step::{Checked, check};
 
 impl<M: Model> CpuEngine<M> {
     pub(super) fn run_step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError> {

@@ -1,4 +1,4 @@
-//! What a step must fulfil before anything is run.
+//! What a step must fulfil before a device layer runs anything.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use crate::runtime::engine::{Capacity, EngineError, Row, SequenceId, Token};
 use crate::runtime::pages::PagedCache;
 
 /// The rows of a step, checked.
-pub(super) struct Checked {
+pub struct Checked {
     /// Token id of each row.
-    pub(super) tokens: Vec<u32>,
+    pub tokens: Vec<u32>,
     /// The sequence of each row, as an index into `sequences`.
-    pub(super) sequence_of: Vec<usize>,
+    pub sequence_of: Vec<usize>,
     /// The sequences, each with its rows by their index in the step.
-    pub(super) sequences: Vec<(SequenceId, Vec<usize>)>,
+    pub sequences: Vec<(SequenceId, Vec<usize>)>,
 }
 
 /// Checks rows against the sequences that there are; `best` are the most likely tokens after the rows of the step before.
-pub(super) fn check(
+pub fn check(
     rows: &[Row],
     capacity: Capacity,
     vocab: usize,

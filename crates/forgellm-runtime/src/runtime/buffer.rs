@@ -1,4 +1,4 @@
-//! Where the results of operations live: fixed places in one arena.
+//! Where the results of operations live: fixed places in one arena. Every device layer's model code uses these types.
 
 use std::marker::PhantomData;
 
@@ -44,13 +44,13 @@ pub struct AnyBuffer {
 
 impl AnyBuffer {
     /// Checks that two buffers of the same kind of rows do not overlap.
-    pub(crate) fn assert_apart(self, other: AnyBuffer) {
+    pub fn assert_apart(self, other: AnyBuffer) {
         let apart = self.offset + self.width <= other.offset || other.offset + other.width <= self.offset;
         assert!(apart, "{self:?} and {other:?} overlap");
     }
 
     /// Checks that two buffers of the same kind of rows are the same or do not overlap.
-    pub(crate) fn assert_same_or_apart(self, other: AnyBuffer) {
+    pub fn assert_same_or_apart(self, other: AnyBuffer) {
         if self != other {
             self.assert_apart(other);
         }
@@ -61,7 +61,7 @@ impl AnyBuffer {
 #[derive(Debug, Clone, Copy)]
 pub enum Rows {}
 
-/// The rows of which the head gives something; at most [`crate::device::run::WANTED_ROWS`] at a time.
+/// The rows of which the head gives something; the device layer says how many at a time.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted {}
 
