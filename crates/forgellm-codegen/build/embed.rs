@@ -1,16 +1,16 @@
-//! For build scripts: embeds the Rust files of a folder, which generated projects hold as copies.
+//! For build scripts: embeds the source files of a folder, which generated projects hold as copies.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Writes `$OUT_DIR/<name>.rs`: an expression of type `&[(&str, &str)]`, the path below `folder` and the text of each file.
-pub fn embed(name: &str, folder: &Path) -> io::Result<()> {
+/// Writes `$OUT_DIR/<name>.rs`: an expression of type `&[(&str, &str)]`, the path below `folder` and the text of each file with this extension.
+pub fn embed(name: &str, folder: &Path, extension: &str) -> io::Result<()> {
     let root = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or(io::ErrorKind::NotFound)?;
     let root = root.join(folder).canonicalize()?;
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
-    collect(&root, &mut files)?;
+    collect(&root, extension, &mut files)?;
     files.sort();
     let mut table = String::from("&[\n");
     for file in &files {
@@ -27,13 +27,13 @@ pub fn out_folder() -> io::Result<PathBuf> {
     Ok(env::var_os("OUT_DIR").map(PathBuf::from).ok_or(io::ErrorKind::NotFound)?)
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             println!("cargo::rerun-if-changed={}", path.display());
-            collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, extension, files)?;
+        } else if path.extension().is_some_and(|found| found == extension) {
             files.push(path);
         }
     }

@@ -1,0 +1,134 @@
+//! The memory of the KV cache.
+//!
+//! A page holds [`PAGE`] positions of one layer in f16. A layer's keys lie [page, kv_head, PAGE, head_dim], its values the same. Layers with
+//! the same window share page tables and a buffer.
+
+use half::f16;
+
+use crate::device::engine::CacheSpec;
+use crate::gpu::{Buffer, Device, GpuError};
+use crate::runtime::pages::PageCopy;
+
+/// Positions of a page.
+pub const PAGE: usize = 32;
+
+/// Pages of a group to start with.
+const FIRST_PAGES: usize = 8;
+
+/// The caches of all layers.
+pub(crate) struct CacheMemory {
+    device: Device,
+    layers: Vec<LayerCache>,
+    groups: Vec<Group>,
+}
+
+/// Layers with the same window.
+struct Group {
+    window: Option<usize>,
+    /// Bytes of a page, summed over the layers of the group.
+    page_bytes: usize,
+    /// Pages that the buffer has room for.
+    pages: usize,
+    buffer: Option<Buffer>,
+}
+
+/// The cache of one layer.
+pub(crate) struct LayerCache {
+    /// Shapes; the window is `None` if it cannot be felt.
+    pub(crate) spec: CacheSpec,
+    /// Which page tables are its.
+    pub(crate) group: usize,
+    /// Bytes of a page of the layers before it in its group.
+    before: usize,
+}
+
+impl LayerCache {
+    /// Bytes of a page of keys, and of one of values.
+    fn half_page_bytes(&self) -> usize {
+        self.spec.kv_heads * PAGE * self.spec.head_dim * size_of::<f16>()
+    }
+}
+
+impl CacheMemory {
+    /// No pages yet. A window of `positions` or more is none.
+    pub(crate) fn new(device: Device, specs: &[CacheSpec], positions: usize) -> CacheMemory {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut layers = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let window = spec.window.filter(|window| *window < positions);
+            let group = groups.iter().position(|known| known.window == window).unwrap_or_else(|| {
+                groups.push(Group { window, page_bytes: 0, pages: 0, buffer: None });
+                groups.len() - 1
+            });
+            let layer =
+                LayerCache { spec: CacheSpec { window, ..*spec }, group, before: groups[group].page_bytes };
+            groups[group].page_bytes += 2 * layer.half_page_bytes();
+            layers.push(layer);
+        }
+        CacheMemory { device, layers, groups }
+    }
+
+    /// Windows of the groups of layers that share page tables.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = Option<usize>> {
+        self.groups.iter().map(|group| group.window)
+    }
+
+    /// The cache of a layer.
+    pub(crate) fn layer(&self, cache: usize) -> Option<&LayerCache> {
+        self.layers.get(cache)
+    }
+
+    /// The buffer that holds a layer's pages, and the first bytes of its keys and of its values.
+    pub(crate) fn place(&self, layer: &LayerCache) -> Option<(&Buffer, usize, usize)> {
+        let group = &self.groups[layer.group];
+        let keys = layer.before * group.pages;
+        Some((group.buffer.as_ref()?, keys, keys + layer.half_page_bytes() * group.pages))
+    }
+
+    /// Makes room for the pages below `pages` of a group. Nothing of the GPU's may be under way.
+    pub(crate) fn grow(&mut self, group: usize, pages: usize) -> Result<(), GpuError> {
+        let Some(known) = self.groups.get(group).filter(|known| known.pages < pages) else { return Ok(()) };
+        let (old, old_pages, page_bytes) = (known.buffer.clone(), known.pages, known.page_bytes);
+        let new_pages = pages.next_power_of_two().max(FIRST_PAGES);
+        let buffer = self.device.buffer(page_bytes * new_pages, "KV cache")?;
+        if let Some(old) = old {
+            for layer in self.layers.iter().filter(|layer| layer.group == group) {
+                let bytes = layer.half_page_bytes();
+                let (from, to) = (layer.before * old_pages, layer.before * new_pages);
+                // SAFETY: keys and values of the layer lie in both buffers, whose memory is not the same.
+                unsafe {
+                    copy_bytes(&old, from, &buffer, to, bytes * old_pages);
+                    copy_bytes(&old, from + bytes * old_pages, &buffer, to + bytes * new_pages, bytes * old_pages);
+                }
+            }
+        }
+        self.groups[group].pages = new_pages;
+        self.groups[group].buffer = Some(buffer);
+        Ok(())
+    }
+
+    /// Copies a page in all layers of its group. Nothing of the GPU's may be under way.
+    pub(crate) fn copy(&mut self, copy: PageCopy) {
+        for layer in self.layers.iter().filter(|layer| layer.group == copy.group) {
+            let Some((buffer, keys, values)) = self.place(layer) else { continue };
+            let bytes = layer.half_page_bytes();
+            for start in [keys, values] {
+                // SAFETY: both pages lie in the buffer; they are two pages, or the copy is of a page onto itself.
+                unsafe {
+                    let from = start + copy.from as usize * bytes;
+                    copy_bytes(buffer, from, buffer, start + copy.to as usize * bytes, bytes);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// The ranges lie within the buffers.
+unsafe fn copy_bytes(from: &Buffer, from_offset: usize, to: &Buffer, to_offset: usize, bytes: usize) {
+    // SAFETY: the caller keeps the ranges within the buffers' memory; `copy` allows overlap.
+    unsafe {
+        std::ptr::copy(from.contents().add(from_offset), to.contents().add(to_offset), bytes);
+    }
+}

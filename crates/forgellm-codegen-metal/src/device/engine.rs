@@ -1,0 +1,200 @@
+//! The engine contract on a Metal GPU: which sequences there are, what a step runs, what it gives.
+
+mod step;
+
+use std::sync::Arc;
+
+use super::cache::{CacheMemory, PAGE};
+use super::kernels::Kernels;
+use super::memory::{Arena, Scratch, StepLayout, StepRows};
+use super::run::{Run, WANTED_ROWS};
+use super::weights::Weights;
+use crate::gpu::{Device, GpuError, Queue};
+use crate::runtime::buffer::AnyBuffer;
+use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId};
+use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
+use crate::runtime::program::OpenError;
+use crate::runtime::weights::Weights as WeightsFile;
+
+/// A compiled model: it encodes its operations.
+pub trait Model {
+    /// Sizes.
+    fn spec(&self) -> ModelSpec;
+
+    /// From the tokens to the last layer's result, over all rows of the step.
+    fn layers(&self, run: &Run<'_>);
+
+    /// From the last layer's result to the hidden state and the logits, over the wanted rows. Encoded once per [`WANTED_ROWS`] of them,
+    /// so it must leave the buffers of all rows as they are.
+    fn head(&self, run: &Run<'_>);
+}
+
+/// What an engine must know of its model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ModelSpec {
+    /// Entries of the vocabulary.
+    pub vocab: usize,
+    /// Positions that the model was made for.
+    pub positions: usize,
+    /// Elements of the arena per row.
+    pub row_arena: usize,
+    /// Elements of the arena per wanted row.
+    pub wanted_arena: usize,
+    /// The KV caches, by the index that the operations use.
+    pub caches: &'static [CacheSpec],
+    /// The wanted buffer that holds the hidden state after the final norm once `head` has run.
+    pub hidden: Option<AnyBuffer>,
+    /// The wanted buffer that holds the logits once `head` has run.
+    pub logits: AnyBuffer,
+}
+
+/// The KV cache of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSpec {
+    /// Query heads that read it: a multiple of kv_heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// A row sees only the last so many positions, its own among them.
+    pub window: Option<usize>,
+}
+
+/// How a [`MetalEngine`] is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetalOptions {
+    /// Sequences that may exist at a time.
+    pub sequences: usize,
+    /// Positions that a sequence may hold; `None`: what the model was made for.
+    pub positions: Option<usize>,
+    /// Rows of one step.
+    pub rows: usize,
+}
+
+impl Default for MetalOptions {
+    /// One sequence of the model's length, 512 rows a step.
+    fn default() -> MetalOptions {
+        MetalOptions { sequences: 1, positions: None, rows: 512 }
+    }
+}
+
+/// A model, opened on a GPU.
+pub struct MetalEngine<M> {
+    model: M,
+    spec: ModelSpec,
+    capacity: Capacity,
+    device: Device,
+    queue: Queue,
+    kernels: Kernels,
+    weights: Weights,
+    pages: PagedCache,
+    caches: CacheMemory,
+    rows_arena: Arena,
+    wanted_arena: Arena,
+    step_rows: StepRows,
+    scratch: Scratch,
+    /// Most likely token after each row of the last step.
+    best: Vec<Option<u32>>,
+    /// Why no step can be run any more.
+    lost: Option<String>,
+}
+
+impl<M: Model> MetalEngine<M> {
+    /// Opens the model that `bind` finds in the weights: the weights are used where the file is mapped, kernels come from `source`.
+    pub fn open(
+        device: Device,
+        source: &str,
+        file: Arc<WeightsFile>,
+        bind: impl FnOnce(&Weights) -> Result<M, OpenError>,
+        options: &MetalOptions,
+    ) -> Result<MetalEngine<M>, OpenError> {
+        let gpu = |error: GpuError| OpenError::Device(error.to_string());
+        let weights = Weights::open(&device, file).map_err(gpu)?;
+        let model = bind(&weights)?;
+        let spec = model.spec();
+        let positions = options.positions.unwrap_or(spec.positions);
+        if positions > spec.positions {
+            return Err(OpenError::Device(format!(
+                "this model takes contexts of at most {} positions, not {positions}: ask for fewer",
+                spec.positions
+            )));
+        }
+        if positions == 0 || options.sequences == 0 || options.rows == 0 {
+            return Err(OpenError::Device("an engine needs at least one position, sequence and row".into()));
+        }
+        let capacity = Capacity { sequences: options.sequences, positions, rows: options.rows };
+        let caches = CacheMemory::new(device.clone(), spec.caches, positions);
+        let pages = PagedCache::new(paged_capacity(capacity, &caches));
+        let groups = caches.windows().count();
+        let layout = StepLayout::new(options.rows, options.sequences, groups, positions.div_ceil(PAGE));
+        let library = device.library(source, "kernels.metal").map_err(gpu)?;
+        Ok(MetalEngine {
+            rows_arena: Arena::new(&device, options.rows, spec.row_arena, "activations").map_err(gpu)?,
+            wanted_arena: Arena::new(&device, WANTED_ROWS, spec.wanted_arena, "wanted rows").map_err(gpu)?,
+            step_rows: StepRows::new(&device, layout).map_err(gpu)?,
+            scratch: Scratch::default(),
+            queue: device.queue().map_err(gpu)?,
+            kernels: Kernels::new(device.clone(), library),
+            device,
+            model,
+            spec,
+            capacity,
+            weights,
+            pages,
+            caches,
+            best: Vec::new(),
+            lost: None,
+        })
+    }
+}
+
+impl<M: Model> Engine for MetalEngine<M> {
+    fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    fn vocab(&self) -> usize {
+        self.spec.vocab
+    }
+
+    fn begin(&mut self) -> Result<SequenceId, EngineError> {
+        self.pages.begin()
+    }
+
+    fn fork(&mut self, parent: SequenceId, positions: usize) -> Result<SequenceId, EngineError> {
+        self.pages.fork(parent, positions)
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, positions: usize) -> Result<(), EngineError> {
+        self.pages.truncate(sequence, positions)
+    }
+
+    fn end(&mut self, sequence: SequenceId) -> Result<(), EngineError> {
+        self.pages.end(sequence)
+    }
+
+    fn positions(&self, sequence: SequenceId) -> Result<usize, EngineError> {
+        self.pages.positions(sequence)
+    }
+
+    fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError> {
+        self.run_step(rows)
+    }
+}
+
+/// By so many positions a sequence can be cut back in layers with a window.
+const SLACK: usize = 256;
+
+/// Pages for all sequences at their full length.
+fn paged_capacity(capacity: Capacity, caches: &CacheMemory) -> PagedCapacity {
+    let Capacity { sequences, positions, rows } = capacity;
+    let groups = caches
+        .windows()
+        .map(|window| {
+            let window = window.map(|window| Window { positions: window.max(1), slack: SLACK });
+            GroupCapacity::ample(window, sequences, positions, PAGE, rows)
+        })
+        .collect();
+    PagedCapacity { sequences, positions, page: PAGE, groups }
+}

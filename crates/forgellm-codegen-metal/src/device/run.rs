@@ -1,0 +1,180 @@
+//! A step that is being encoded.
+
+use std::cell::{Cell, RefCell};
+
+use crate::device::cache::{CacheMemory, LayerCache, PAGE};
+use crate::device::kernels::Kernels;
+use crate::device::memory::{Arena, Scratch, ScratchUse, StepRows};
+use crate::device::weights::{AnyMatrix, Vector, Weights};
+use crate::gpu::{Buffer, Constant, Device, Encoder, GpuError};
+use crate::runtime::buffer::{Buffer as Place, RowKind};
+
+/// Wanted rows that go through the head at a time: it bounds the memory of logits.
+pub const WANTED_ROWS: usize = 16;
+
+/// What an operation knows of the step it is encoded into.
+///
+/// Operations do not fail: the first error is kept, what follows it is not encoded, and the engine gives it to its caller.
+pub struct Run<'r> {
+    pub(crate) device: &'r Device,
+    pub(crate) kernels: &'r Kernels,
+    pub(crate) encoder: RefCell<Encoder<'r>>,
+    pub(crate) weights: &'r Weights,
+    pub(crate) rows_arena: &'r Arena,
+    pub(crate) wanted_arena: &'r Arena,
+    pub(crate) step: &'r StepRows,
+    pub(crate) caches: &'r CacheMemory,
+    pub(crate) scratch: &'r Scratch,
+    /// Rows of the step.
+    pub(crate) rows: usize,
+    /// The wanted rows that the head runs for now: the first, among all wanted rows of the step, and how many.
+    pub(crate) wanted: (usize, usize),
+    /// The largest position of any row, plus one: how far attention may have to look.
+    pub(crate) longest: usize,
+    /// Scratch that was used since the last barrier.
+    pub(crate) scratch_used: Cell<[bool; 3]>,
+    pub(crate) failed: RefCell<Option<GpuError>>,
+}
+
+/// A place in a GPU buffer.
+#[derive(Clone, Copy)]
+pub struct Binding<'a> {
+    /// The buffer.
+    pub buffer: &'a Buffer,
+    /// Its byte that the kernel sees first.
+    pub offset: usize,
+}
+
+/// A layer's cache, as kernels see it.
+pub struct CacheBinding<'a> {
+    /// Shapes and window.
+    pub layer: &'a LayerCache,
+    /// Keys [page, kv_head, PAGE, head_dim] f16.
+    pub keys: Binding<'a>,
+    /// Values, the same.
+    pub values: Binding<'a>,
+    /// Page tables [slot, pages_per_sequence] u32 of the layer's group.
+    pub tables: Binding<'a>,
+    /// Entries of a page table.
+    pub pages_per_sequence: usize,
+    /// Positions of a page.
+    pub page: usize,
+}
+
+/// One dispatch.
+pub struct Dispatch<'a> {
+    /// The kernel.
+    pub function: &'a str,
+    /// What its pipeline is specialised by.
+    pub constants: &'a [Constant],
+    /// Buffers by index.
+    pub buffers: &'a [(usize, Binding<'a>)],
+    /// Small constant data by index.
+    pub bytes: &'a [(usize, &'a [u8])],
+    /// Threadgroups of the grid.
+    pub threadgroups: [usize; 3],
+    /// Threads of a threadgroup.
+    pub threads: [usize; 3],
+}
+
+impl<'r> Run<'r> {
+    /// What was encoded before is done, and its results are seen, before what is encoded after begins.
+    pub fn barrier(&self) {
+        self.encoder.borrow_mut().barrier();
+        self.scratch_used.set([false; 3]);
+    }
+
+    /// Number of rows of a buffer's kind in this step.
+    pub(crate) fn rows<R: RowKind>(&self) -> usize {
+        if R::WANTED { self.wanted.1 } else { self.rows }
+    }
+
+    /// Where the rows of `place` begin; they lie N elements apart.
+    pub(crate) fn at<const N: usize, R: RowKind>(&self, place: Place<N, R>) -> Binding<'r> {
+        if R::WANTED { self.wanted_arena.at(place.any()) } else { self.rows_arena.at(place.any()) }
+    }
+
+    /// A vector of the weights.
+    pub(crate) fn vector(&self, vector: Vector) -> Binding<'r> {
+        Binding { buffer: self.weights.buffer(), offset: vector.offset }
+    }
+
+    /// A matrix of the weights.
+    pub(crate) fn matrix(&self, matrix: &AnyMatrix) -> Binding<'r> {
+        Binding { buffer: self.weights.buffer(), offset: matrix.offset }
+    }
+
+    /// Token ids of the rows.
+    pub(crate) fn tokens(&self) -> Binding<'r> {
+        self.step.at(self.step.layout.tokens)
+    }
+
+    /// Positions of the rows.
+    pub(crate) fn positions(&self) -> Binding<'r> {
+        self.step.at(self.step.layout.positions)
+    }
+
+    /// Page-table slots of the rows.
+    pub(crate) fn slots(&self) -> Binding<'r> {
+        self.step.at(self.step.layout.slots)
+    }
+
+    /// Numbers, among the rows, of the wanted rows that the head runs for now.
+    pub(crate) fn wanted(&self) -> Binding<'r> {
+        self.step.at(self.step.layout.wanted + self.wanted.0 * size_of::<u32>())
+    }
+
+    /// A layer's cache. `None`, and the run has failed, if it has no memory.
+    pub(crate) fn cache(&self, cache: usize) -> Option<CacheBinding<'r>> {
+        let found = self.caches.layer(cache).and_then(|layer| Some((layer, self.caches.place(layer)?)));
+        let Some((layer, (buffer, keys, values))) = found else {
+            self.fail(GpuError::Lost(format!("cache {cache} has no memory")));
+            return None;
+        };
+        Some(CacheBinding {
+            layer,
+            keys: Binding { buffer, offset: keys },
+            values: Binding { buffer, offset: values },
+            tables: self.step.at(self.step.layout.group(layer.group)),
+            pages_per_sequence: self.step.layout.pages_per_sequence,
+            page: PAGE,
+        })
+    }
+
+    /// Memory between the dispatches of one operation. It waits for whoever used the same before.
+    pub(crate) fn scratch(&self, what: ScratchUse, bytes: usize) -> Option<Buffer> {
+        let mut used = self.scratch_used.get();
+        if used[what as usize] {
+            self.barrier();
+            used = [false; 3];
+        }
+        used[what as usize] = true;
+        self.scratch_used.set(used);
+        self.scratch.take(self.device, what, bytes).map_err(|error| self.fail(error)).ok()
+    }
+
+    /// Encodes a dispatch; nothing once the run has failed. A grid of nothing is left out.
+    pub(crate) fn dispatch(&self, dispatch: &Dispatch<'_>) {
+        if self.failed.borrow().is_some() || dispatch.threadgroups.contains(&0) {
+            return;
+        }
+        let pipeline = match self.kernels.pipeline(dispatch.function, dispatch.constants) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return self.fail(error),
+        };
+        let mut encoder = self.encoder.borrow_mut();
+        encoder.pipeline(&pipeline);
+        for (index, binding) in dispatch.buffers {
+            encoder.buffer(*index, binding.buffer, binding.offset);
+        }
+        for (index, bytes) in dispatch.bytes {
+            encoder.bytes(*index, bytes);
+        }
+        encoder.dispatch(dispatch.threadgroups, dispatch.threads);
+    }
+
+    /// Keeps the first error.
+    pub(crate) fn fail(&self, error: GpuError) {
+        self.failed.borrow_mut().get_or_insert(error);
+    }
+}

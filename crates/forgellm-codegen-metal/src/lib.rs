@@ -1,0 +1,11 @@
+//! The Metal target: its kernel table, its kernels and device layer, the projects it emits.
+//!
+//! Here `gpu` is the simulator, so that every kernel and the whole device layer run in tests; in a generated project it is Apple's Metal.
+
+pub mod device;
+mod kernels;
+pub mod pack;
+
+pub use forgellm_metal_sim::sim::api as gpu;
+pub use forgellm_runtime::runtime;
+pub use kernels::{kernel_source, kernel_sources};
