@@ -1,0 +1,175 @@
+// Rotary position embedding (Su et al. 2021, arXiv 2104.09864), and the way of keys and values into the cache.
+
+constant uint ROTARY_DIM [[function_constant(40)]];   // the first so many elements of a head turn: even, at most HEAD_DIM
+constant bool INTERLEAVED [[function_constant(41)]];  // pairs are (2i, 2i + 1); otherwise (i, i + ROTARY_DIM / 2)
+constant float ROPE_FACTOR [[function_constant(42)]]; // on sine and cosine
+constant bool HAS_Q_NORM [[function_constant(43)]];   // whether query heads are normed
+constant bool HAS_K_NORM [[function_constant(44)]];   // whether key heads are normed
+constant float Q_NORM_EPS [[function_constant(45)]];
+constant float K_NORM_EPS [[function_constant(46)]];
+
+// The two elements of a head that are pair `pair`. From ROTARY_DIM / 2 on, pairs do not turn and lie side by side.
+inline uint2 rope_elements(uint pair) {
+    return INTERLEAVED || pair >= ROTARY_DIM / 2 ? uint2(2 * pair, 2 * pair + 1) : uint2(pair, pair + ROTARY_DIM / 2);
+}
+
+// `x` turned as pair `pair` < ROTARY_DIM / 2 at `position`. `frequencies`: angle per position [ROTARY_DIM / 2].
+inline float2 rope_turn(float2 x, uint pair, uint position, device const float *frequencies) {
+    const float angle = float(position) * frequencies[pair];
+    // The fast functions hold only near zero; angles reach the length of the context.
+    const float c = precise::cos(angle) * ROPE_FACTOR;
+    const float s = precise::sin(angle) * ROPE_FACTOR;
+    return float2(x.x * c - x.y * s, x.x * s + x.y * c);
+}
+
+struct RopeStep {
+    uint rows;
+    uint pages_per_sequence; // entries of a page table
+};
+
+// From rows [queries | keys | values] to attention: norms and turns queries into `q` and keys into the cache, puts values into the cache.
+//
+// A simdgroup does a head, a lane up to 4 pairs of it. Threadgroups: ((HEADS + 2 * KV_HEADS) / 4 rounded up, rows) of 128 threads.
+kernel void qkv_rope(
+    device const float *qkv [[buffer(0)]],         // [rows, HEADS + 2 * KV_HEADS, HEAD_DIM]
+    device float *q [[buffer(1)]],                 // [rows, HEADS, HEAD_DIM]
+    device half *keys [[buffer(2)]],
+    device half *values [[buffer(3)]],
+    device const uint *pages [[buffer(4)]],        // [slots, pages_per_sequence]
+    device const uint *positions [[buffer(5)]],    // [rows]
+    device const uint *slots [[buffer(6)]],        // [rows]
+    device const float *frequencies [[buffer(7)]], // [ROTARY_DIM / 2]
+    device const float *q_norm [[buffer(8), function_constant(HAS_Q_NORM)]], // [HEAD_DIM]
+    device const float *k_norm [[buffer(9), function_constant(HAS_K_NORM)]], // [HEAD_DIM]
+    constant RopeStep &step [[buffer(10)]],
+    uint2 group [[threadgroup_position_in_grid]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]]
+) {
+    const uint all = HEADS + 2 * KV_HEADS;
+    const uint head = group.x * 4 + simdgroup;
+    const uint row = group.y;
+    if (head >= all) {
+        return;
+    }
+    const bool is_query = head < HEADS;
+    const bool is_value = head >= HEADS + KV_HEADS;
+    const uint position = positions[row];
+    device const float *source = qkv + (ulong(row) * all + head) * HEAD_DIM;
+
+    float2 pairs[4];
+    float squares = 0.0f;
+    for (uint i = 0; i < 4; ++i) {
+        const uint pair = lane + 32 * i;
+        if (pair < HEAD_DIM / 2) {
+            const uint2 at = rope_elements(pair);
+            pairs[i] = float2(source[at.x], source[at.y]);
+            squares += dot(pairs[i], pairs[i]);
+        }
+    }
+    if (HAS_Q_NORM && is_query) {
+        const float factor = rsqrt(simd_sum(squares) / HEAD_DIM + Q_NORM_EPS);
+        for (uint i = 0; i < 4; ++i) {
+            const uint pair = lane + 32 * i;
+            if (pair < HEAD_DIM / 2) {
+                const uint2 at = rope_elements(pair);
+                pairs[i] *= factor * float2(q_norm[at.x], q_norm[at.y]);
+            }
+        }
+    }
+    if (HAS_K_NORM && !is_query && !is_value) {
+        const float factor = rsqrt(simd_sum(squares) / HEAD_DIM + K_NORM_EPS);
+        for (uint i = 0; i < 4; ++i) {
+            const uint pair = lane + 32 * i;
+            if (pair < HEAD_DIM / 2) {
+                const uint2 at = rope_elements(pair);
+                pairs[i] *= factor * float2(k_norm[at.x], k_norm[at.y]);
+            }
+        }
+    }
+    if (!is_value) {
+        for (uint i = 0; i < 4; ++i) {
+            const uint pair = lane + 32 * i;
+            if (pair < ROTARY_DIM / 2) {
+                pairs[i] = rope_turn(pairs[i], pair, position, frequencies);
+            }
+        }
+    }
+
+    if (is_query) {
+        device float *to = q + (ulong(row) * HEADS + head) * HEAD_DIM;
+        for (uint i = 0; i < 4; ++i) {
+            const uint pair = lane + 32 * i;
+            if (pair < HEAD_DIM / 2) {
+                const uint2 at = rope_elements(pair);
+                to[at.x] = pairs[i].x;
+                to[at.y] = pairs[i].y;
+            }
+        }
+    } else {
+        const uint kv_head = (head - HEADS) % KV_HEADS;
+        device const uint *table = pages + ulong(slots[row]) * step.pages_per_sequence;
+        device half *to = (is_value ? values : keys) + kv_element(table, kv_head, position);
+        for (uint i = 0; i < 4; ++i) {
+            const uint pair = lane + 32 * i;
+            if (pair < HEAD_DIM / 2) {
+                const uint2 at = rope_elements(pair);
+                to[at.x] = to_cache(pairs[i].x);
+                to[at.y] = to_cache(pairs[i].y);
+            }
+        }
+    }
+}
+
+// y = x with every head turned; y may be x. A thread does a pair. Threadgroups: (HEADS * HEAD_DIM / 2 / 128 rounded up, rows) of 128 threads,
+// where HEADS are those of a row of x.
+kernel void rope(
+    device const float *x [[buffer(0)]],           // [rows, HEADS, HEAD_DIM]
+    device float *y [[buffer(1)]],                 // [rows, HEADS, HEAD_DIM]
+    device const uint *positions [[buffer(2)]],    // [rows]
+    device const float *frequencies [[buffer(3)]], // [ROTARY_DIM / 2]
+    uint2 group [[threadgroup_position_in_grid]],
+    uint thread_index [[thread_index_in_threadgroup]]
+) {
+    const uint item = group.x * 128 + thread_index;
+    if (item >= HEADS * (HEAD_DIM / 2)) {
+        return;
+    }
+    const uint pair = item % (HEAD_DIM / 2);
+    const ulong head = (ulong(group.y) * HEADS + item / (HEAD_DIM / 2)) * HEAD_DIM;
+    const uint2 at = rope_elements(pair);
+    float2 value = float2(x[head + at.x], x[head + at.y]);
+    if (pair < ROTARY_DIM / 2) {
+        value = rope_turn(value, pair, positions[group.y], frequencies);
+    }
+    y[head + at.x] = value.x;
+    y[head + at.y] = value.y;
+}
+
+// Puts keys and values of rows into the cache, 4 elements a thread. Threadgroups: (2 * KV_HEADS * HEAD_DIM / 4 / 128 rounded up, rows) of
+// 128 threads.
+kernel void kv_write(
+    device const float4 *k [[buffer(0)]],       // [rows, KV_HEADS, HEAD_DIM / 4]
+    device const float4 *v [[buffer(1)]],       // [rows, KV_HEADS, HEAD_DIM / 4]
+    device half *keys [[buffer(2)]],
+    device half *values [[buffer(3)]],
+    device const uint *pages [[buffer(4)]],     // [slots, pages_per_sequence]
+    device const uint *positions [[buffer(5)]], // [rows]
+    device const uint *slots [[buffer(6)]],     // [rows]
+    constant RopeStep &step [[buffer(7)]],
+    uint2 group [[threadgroup_position_in_grid]],
+    uint thread_index [[thread_index_in_threadgroup]]
+) {
+    const uint row = group.y;
+    const uint width = KV_HEADS * (HEAD_DIM / 4);
+    const uint item = group.x * 128 + thread_index;
+    if (item >= 2 * width) {
+        return;
+    }
+    const bool is_value = item >= width;
+    const uint column = is_value ? item - width : item;
+    const float4 x = (is_value ? v : k)[ulong(row) * width + column];
+    device const uint *table = pages + ulong(slots[row]) * step.pages_per_sequence;
+    const ulong at = kv_element(table, column / (HEAD_DIM / 4), positions[row]) + column % (HEAD_DIM / 4) * 4;
+    *(device half4 *)((is_value ? values : keys) + at) = half4(to_cache(x.x), to_cache(x.y), to_cache(x.z), to_cache(x.w));
+}
