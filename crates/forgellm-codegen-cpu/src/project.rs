@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use forgellm_codegen::emit::model;
 use forgellm_codegen::{
     Dependencies, ManifestError, Program, Project, RUSTFMT, WriteError, runtime_dependencies,
     runtime_sources, sources_without_tests,
@@ -73,7 +74,7 @@ pub fn cpu_project(plan: &Verified<Plan>, program: &Program) -> Result<Project, 
     project.add(".gitignore", "/target\n");
     project.add("README.md", emit::readme(plan, program));
     project.add("src/main.rs", emit::main(program));
-    project.add("src/model.rs", emit::model(plan, program));
+    project.add("src/model.rs", model(plan, program, &emit::CpuDialect));
     if let Some(template) = &program.chat_template {
         project.add("src/chat_template.jinja", template.as_str());
     }

@@ -1,5 +1,6 @@
 //! What the CPU can run, and how it stores weights.
 
+use forgellm_codegen::VECTOR;
 use forgellm_frontend::ir::{Dim, Graph, Node, Op, Weight};
 use forgellm_plan::{Layout, Refusal, Target};
 
@@ -7,8 +8,6 @@ use crate::pack;
 
 /// Layout of matrices: panels of 16 rows, see `device::matrix`.
 pub const PANELS: &str = "panel16";
-/// Layout of vectors.
-pub const VECTOR: &str = "f32";
 
 /// The CPU target.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,5 +1,6 @@
 //! What all targets share: the writer of Rust text, the project, the weights file.
 
+pub mod emit;
 mod manifest;
 mod program;
 mod project;
@@ -12,4 +13,4 @@ pub use program::{Program, TOKENIZER_FILE, WEIGHTS_FILE};
 pub use project::{Project, WriteError};
 pub use rust_writer::{RUSTFMT, RustWriter, constant_name};
 pub use sources::{runtime_dependencies, runtime_sources, sources_without_tests};
-pub use weights::{Pack, WeightsWriteError, plan_hash, write_weights};
+pub use weights::{Pack, VECTOR, WeightsWriteError, plan_hash, write_weights};

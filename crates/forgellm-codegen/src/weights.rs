@@ -11,6 +11,9 @@ use forgellm_runtime::runtime::weights::{
 };
 use sha2::{Digest, Sha256};
 
+/// Name of the layout of vectors: f32, one after the other.
+pub const VECTOR: &str = "f32";
+
 /// Why the weights file could not be written. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsWriteError {
@@ -133,7 +136,7 @@ fn header(plan: &Plan) -> (Vec<u8>, u64) {
         }
         let end = position + weight.layout.bytes as u64;
         let (dtype, shape) = match weight.layout.name {
-            "f32" => ("F32", (weight.layout.bytes / 4).to_string()),
+            VECTOR => ("F32", (weight.layout.bytes / 4).to_string()),
             _ => ("U8", weight.layout.bytes.to_string()),
         };
         entry(&weight.name, dtype, shape, position, end);

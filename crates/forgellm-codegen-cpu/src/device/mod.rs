@@ -28,8 +28,8 @@ pub mod run;
 pub mod simd;
 pub mod top;
 
-pub use attention::{Attention, attention};
 pub use crate::runtime::buffer;
+pub use attention::{Attention, attention};
 pub use buffer::{AnyBuffer, Buffer, RowKind, Rows, Wanted, WantedBuffer};
 pub use elementwise::{Activation, activation, add, mul, scale, softcap};
 pub use engine::{CacheSpec, CpuEngine, CpuOptions, Model, ModelSpec, OpenError};

@@ -1,14 +1,11 @@
 //! The generated files: `src/model.rs` from a plan, and the few around it.
 
-mod calls;
-mod fields;
-mod layers;
-mod model;
+mod dialect;
 
 use forgellm_codegen::{Program, RustWriter, TOKENIZER_FILE, WEIGHTS_FILE};
 use forgellm_plan::Plan;
 
-pub(crate) use model::model;
+pub(crate) use dialect::CpuDialect;
 
 /// `src/main.rs`.
 pub(crate) fn main(program: &Program) -> String {

@@ -1,12 +1,12 @@
 //! One step of the plan as a call of the device layer.
 
-use forgellm_codegen::{RustWriter, constant_name};
 use forgellm_frontend::ir::{
     HiddenActivation, Linear, Norm, Op, Part, QkvRope, Rope, RopeStyle, rope_frequencies,
 };
 use forgellm_plan::{Plan, Step, WeightRef};
 
 use super::model::Used;
+use crate::{RustWriter, constant_name};
 
 /// The calls of a part of the plan, each with the shape of what it gives.
 pub(super) fn steps(

@@ -1,12 +1,11 @@
 //! The fields that hold weights.
 
-use forgellm_codegen::RustWriter;
 use forgellm_frontend::ir::DType;
 use forgellm_plan::{LayerKind, Layout, Plan, WeightRef};
 
+use super::Dialect;
 use super::model::Used;
-use crate::pack::format_type_name;
-use crate::target::VECTOR;
+use crate::{RustWriter, VECTOR};
 
 /// A field that holds a weight.
 pub(super) struct Field<'a> {
@@ -17,14 +16,14 @@ pub(super) struct Field<'a> {
 }
 
 impl Field<'_> {
-    pub fn rust_type(&self, used: &mut Used) -> String {
+    pub fn rust_type(&self, dialect: &dyn Dialect, used: &mut Used) -> String {
         match self.shape {
             [out, inputs] if self.layout.name != VECTOR => {
-                let format = format_type_name(self.dtype);
+                let format = dialect.format(self.dtype);
                 used.format(format);
-                format!("Matrix<'static, {format}, {out}, {inputs}>")
+                dialect.matrix(format, *out, *inputs)
             }
-            _ => "&'static [f32]".into(),
+            _ => dialect.vector().into(),
         }
     }
 

@@ -1,14 +1,22 @@
 //! The kinds of layers: a table of weights and a function each.
 
-use forgellm_codegen::RustWriter;
-use forgellm_plan::{LayerKind, Plan, WeightRef};
+use forgellm_plan::{Plan, WeightRef};
 
+use super::Dialect;
 use super::calls::steps;
 use super::fields::slot_field;
 use super::model::Used;
+use crate::RustWriter;
 
 /// The weights of a kind of layer, and its function.
-pub(super) fn layer_kind(w: &mut RustWriter, plan: &Plan, number: usize, kind: &LayerKind, used: &mut Used) {
+pub(super) fn layer_kind(
+    w: &mut RustWriter,
+    plan: &Plan,
+    number: usize,
+    dialect: &dyn Dialect,
+    used: &mut Used,
+) {
+    let kind = &plan.kinds[number];
     let members: Vec<usize> =
         (0..plan.layers.len()).filter(|layer| plan.layers[*layer].kind == number).collect();
     let list = ranges(&members);
@@ -17,13 +25,14 @@ pub(super) fn layer_kind(w: &mut RustWriter, plan: &Plan, number: usize, kind: &
     w.block(format!("struct {}", kind_type(number)), |w| {
         for slot in 0..kind.slots.len() {
             let field = slot_field(kind, slot);
-            w.line(format!("{}: {},", field.name, field.rust_type(used)));
+            w.line(format!("{}: {},", field.name, field.rust_type(dialect, used)));
         }
     });
     w.gap();
     w.block(format!("impl {}", kind_type(number)), |w| {
         let head = format!(
-            "fn bind(weights: &'static Weights, layer: usize) -> Result<{}, OpenError>",
+            "fn bind(weights: {}, layer: usize) -> Result<{}, OpenError>",
+            dialect.weights(),
             kind_type(number)
         );
         w.block(head, |w| {
