@@ -1,7 +1,8 @@
 //! What the CPU can run, and how it stores weights.
 
 use forgellm_codegen::VECTOR;
-use forgellm_frontend::ir::{Dim, Graph, Node, Op, Weight};
+use forgellm_codegen::emit::operation;
+use forgellm_frontend::ir::{Graph, Node, Weight};
 use forgellm_plan::{Layout, Refusal, Target};
 
 use crate::pack;
@@ -24,41 +25,7 @@ impl Target for Cpu {
 
     /// Kernels are functions of the device layer.
     fn kernel(&self, graph: &Graph, node: &Node) -> Result<&'static str, Refusal> {
-        if let Some(weight) =
-            node.op.weights().iter().map(|id| graph.weight(*id)).find(|weight| weight.shape.len() > 2)
-        {
-            return Err(Refusal(format!("tensor `{}` has {} dimensions", weight.name, weight.shape.len())));
-        }
-        Ok(match &node.op {
-            Op::Embed { .. } => "embed",
-            Op::RmsNorm { residual: false, .. } => "rms_norm",
-            Op::RmsNorm { residual: true, .. } => "rms_norm_add",
-            Op::Linear(linear) if linear.gate.is_some() => "linear_gated",
-            Op::Linear(_) => "linear",
-            Op::Slice { .. } => "slice",
-            Op::Rope(_) => "rope",
-            Op::KvWrite { .. } => {
-                let widths: Vec<usize> = node.inputs.iter().map(|value| graph.shape(*value).width).collect();
-                if widths.windows(2).any(|pair| pair[0] != pair[1]) {
-                    return Err(Refusal(format!("keys and values have different widths, {widths:?}")));
-                }
-                "kv_write"
-            }
-            Op::Attention(_) => "attention",
-            Op::Activation(_) => "activation",
-            Op::Add => "add",
-            Op::Mul => "mul",
-            Op::Scale { .. } => "scale",
-            Op::Softcap { .. } => "softcap",
-            Op::SelectWanted => {
-                let from_rows = node.inputs.iter().all(|value| graph.shape(*value).rows == Dim::Rows);
-                if !from_rows {
-                    return Err(Refusal("wanted rows can only be taken from all rows".into()));
-                }
-                "select_wanted"
-            }
-            Op::QkvRope(_) => "rope_kv",
-        })
+        operation(graph, node)
     }
 
     fn layout(&self, weight: &Weight) -> Result<Layout, Refusal> {

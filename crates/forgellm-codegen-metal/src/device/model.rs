@@ -40,7 +40,9 @@ impl<M: Model> MetalModel<M> {
 
     /// Forgets the sequence.
     pub fn reset(&mut self) -> Result<(), EngineError> {
-        self.engine.truncate(self.sequence, 0)
+        self.engine.end(self.sequence)?;
+        self.sequence = self.engine.begin()?;
+        Ok(())
     }
 
     /// The engine below.

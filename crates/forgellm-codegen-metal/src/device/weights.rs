@@ -36,7 +36,7 @@ impl Weights {
     }
 
     /// Where the tensor `name` of so many bytes lies.
-    fn find(&self, name: &str, bytes: usize) -> Result<usize, OpenError> {
+    pub(crate) fn find(&self, name: &str, bytes: usize) -> Result<usize, OpenError> {
         self.file.tensor(name, bytes)?;
         self.file.offset(name).ok_or_else(|| OpenError::Device(format!("{name}: it has no place in the file")))
     }
@@ -81,20 +81,4 @@ impl<F: Format, const OUT: usize, const IN: usize> Matrix<F, OUT, IN> {
     pub fn any(&self) -> AnyMatrix {
         AnyMatrix { format: F::INFO, outputs: OUT, inputs: IN, offset: self.offset }
     }
-}
-
-/// The matrix `name`.
-pub fn matrix<F: Format, const OUT: usize, const IN: usize>(
-    weights: &Weights,
-    name: &str,
-) -> Result<Matrix<F, OUT, IN>, OpenError> {
-    let bytes = F::INFO
-        .bytes(OUT, IN)
-        .ok_or_else(|| OpenError::Device(format!("{name}: rows of {IN} are not whole blocks")))?;
-    Ok(Matrix::at(weights.find(name, bytes)?))
-}
-
-/// The vector `name` of `elements` f32.
-pub fn vector(weights: &Weights, name: &str, elements: usize) -> Result<Vector, OpenError> {
-    Ok(Vector { offset: weights.find(name, elements * size_of::<f32>())?, len: elements })
 }

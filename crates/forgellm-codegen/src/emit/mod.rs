@@ -5,6 +5,7 @@ mod calls;
 mod fields;
 mod layers;
 mod model;
+mod operation;
 
 use forgellm_frontend::ir::DType;
 use forgellm_plan::Plan;
@@ -12,6 +13,7 @@ use forgellm_plan::Plan;
 use crate::{Program, RustWriter};
 
 pub use model::model;
+pub use operation::operation;
 
 /// Where the model code of a target's programs differs from others'.
 pub trait Dialect {

@@ -1,0 +1,70 @@
+//! What the model code of Metal programs looks like.
+
+use forgellm_codegen::emit::Dialect;
+use forgellm_codegen::{Program, RustWriter, constant_name};
+use forgellm_frontend::ir::DType;
+use forgellm_plan::Plan;
+
+use crate::pack::format_of;
+
+/// Metal's model code.
+pub(crate) struct MetalDialect;
+
+impl Dialect for MetalDialect {
+    fn format(&self, dtype: DType) -> &'static str {
+        format_of(dtype).name
+    }
+
+    fn matrix(&self, format: &str, outputs: usize, inputs: usize) -> String {
+        format!("Matrix<{format}, {outputs}, {inputs}>")
+    }
+
+    fn vector(&self) -> &'static str {
+        "Vector"
+    }
+
+    fn weights(&self) -> &'static str {
+        "&Weights"
+    }
+
+    fn import_formats(&self, w: &mut RustWriter, formats: &[String]) {
+        w.imports("crate::device::format", formats);
+        w.line("use crate::device::weights::Matrix;");
+    }
+
+    fn device(&self) -> &'static [&'static str] {
+        &["MetalEngine", "MetalOptions", "Vector", "Weights"]
+    }
+
+    fn import_rest(&self, w: &mut RustWriter) {
+        w.line("use crate::gpu::Device;");
+    }
+
+    fn import_weights(&self, _: &mut RustWriter) {}
+
+    fn implementation(&self, _: &mut RustWriter) -> &'static str {
+        "impl Model for ForwardPass"
+    }
+
+    fn spec_fields(&self, w: &mut RustWriter, plan: &Plan) {
+        let hidden = plan.hidden_state.map(|hidden| constant_name(&plan.buffers[hidden.0].name));
+        w.line(match hidden {
+            Some(name) => format!("hidden: Some({name}.any()),"),
+            None => "hidden: None,".into(),
+        });
+    }
+
+    fn open(&self, w: &mut RustWriter, _: &Plan, program: &Program) {
+        w.line(format!("/// Opens {} on this machine's GPU.", program.model));
+        w.block("pub fn open(options: &OpenOptions) -> Result<MetalEngine<ForwardPass>, OpenError>", |w| {
+            w.line("let device = Device::open().map_err(|error| OpenError::Device(error.to_string()))?;");
+            w.enclosed("let metal = MetalOptions", " {", "};", |w| {
+                w.line("sequences: options.sequences,");
+                w.line("positions: Some(options.context),");
+                w.line("..MetalOptions::default()");
+            });
+            w.line("let weights = options.weights.clone();");
+            w.line("MetalEngine::open(device, crate::KERNELS, weights, ForwardPass::bind, &metal)");
+        });
+    }
+}

@@ -1,0 +1,59 @@
+//! What Metal GPUs can run, and how they store weights.
+
+use forgellm_codegen::VECTOR;
+use forgellm_codegen::emit::operation;
+use forgellm_frontend::ir::{Graph, Node, Op, Weight};
+use forgellm_plan::{Layout, Refusal, Target};
+
+use crate::pack;
+
+/// Layout of matrices: planes, see `device::format`.
+pub const PLANES: &str = "planes";
+
+/// The widest head that the attention kernels take.
+const MAX_HEAD_DIM: usize = 256;
+
+/// The Metal target.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Metal;
+
+impl Target for Metal {
+    fn name(&self) -> &'static str {
+        "metal"
+    }
+
+    fn layout_version(&self) -> u32 {
+        1
+    }
+
+    fn kernel(&self, graph: &Graph, node: &Node) -> Result<&'static str, Refusal> {
+        if let Op::Attention(attention) = &node.op {
+            let head_dim = attention.head_dim;
+            if !head_dim.is_multiple_of(8) || head_dim > MAX_HEAD_DIM {
+                return Err(Refusal(format!(
+                    "heads of {head_dim} elements are not supported, only multiples of 8 up to {MAX_HEAD_DIM}"
+                )));
+            }
+        }
+        operation(graph, node)
+    }
+
+    fn layout(&self, weight: &Weight) -> Result<Layout, Refusal> {
+        let too_large = || Refusal("its size does not fit into memory".into());
+        match weight.shape[..] {
+            [elements] => {
+                if !weight.dtype.is_float() {
+                    return Err(Refusal(format!("vectors of type {} are not supported", weight.dtype)));
+                }
+                Ok(Layout { name: VECTOR, bytes: elements.checked_mul(4).ok_or_else(too_large)? })
+            }
+            [outputs, inputs] => {
+                let bytes = pack::packed_bytes(weight.dtype, outputs, inputs).ok_or_else(|| {
+                    Refusal(format!("rows of {inputs} are not whole blocks of {}, or too large", weight.dtype))
+                })?;
+                Ok(Layout { name: PLANES, bytes })
+            }
+            _ => Err(Refusal(format!("it has {} dimensions, only 1 and 2 are supported", weight.shape.len()))),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Which function of the device layer computes a node.
+
+use forgellm_frontend::ir::{Dim, Graph, Node, Op};
+use forgellm_plan::Refusal;
+
+/// The device layer's function for a node, which is also the kernel's name in a plan; or what no device layer can do.
+pub fn operation(graph: &Graph, node: &Node) -> Result<&'static str, Refusal> {
+    let weights = node.op.weights();
+    if let Some(weight) = weights.iter().map(|id| graph.weight(*id)).find(|weight| weight.shape.len() > 2) {
+        return Err(Refusal(format!("tensor `{}` has {} dimensions", weight.name, weight.shape.len())));
+    }
+    Ok(match &node.op {
+        Op::Embed { .. } => "embed",
+        Op::RmsNorm { residual: false, .. } => "rms_norm",
+        Op::RmsNorm { residual: true, .. } => "rms_norm_add",
+        Op::Linear(linear) if linear.gate.is_some() => "linear_gated",
+        Op::Linear(_) => "linear",
+        Op::Slice { .. } => "slice",
+        Op::Rope(_) => "rope",
+        Op::KvWrite { .. } => {
+            let widths: Vec<usize> = node.inputs.iter().map(|value| graph.shape(*value).width).collect();
+            if widths.windows(2).any(|pair| pair[0] != pair[1]) {
+                return Err(Refusal(format!("keys and values have different widths, {widths:?}")));
+            }
+            "kv_write"
+        }
+        Op::Attention(_) => "attention",
+        Op::Activation(_) => "activation",
+        Op::Add => "add",
+        Op::Mul => "mul",
+        Op::Scale { .. } => "scale",
+        Op::Softcap { .. } => "softcap",
+        Op::SelectWanted => {
+            let from_rows = node.inputs.iter().all(|value| graph.shape(*value).rows == Dim::Rows);
+            if !from_rows {
+                return Err(Refusal("wanted rows can only be taken from all rows".into()));
+            }
+            "select_wanted"
+        }
+        Op::QkvRope(_) => "rope_kv",
+    })
+}
