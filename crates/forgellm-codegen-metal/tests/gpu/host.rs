@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::gpu::{Constant, ConstantValue, Device, GpuError, Memory};
+use crate::gpu::{
+    Buffer, Commands, Constant, ConstantValue, Device, Event, GpuError, Library, Memory, Pending, Pipeline,
+    Queue,
+};
 
 /// Kernels, with their weights in memory that is used as it is.
 pub const SOURCE: &str = include_str!("../../apple/shaders/kernels.metal");
@@ -12,6 +15,13 @@ pub const SOURCE: &str = include_str!("../../apple/shaders/kernels.metal");
 pub const VALUES: usize = 4096;
 /// Threads of a threadgroup.
 const THREADS: usize = 64;
+
+/// A program may keep them where it likes, and move them to another thread.
+const fn moves_between_threads<T: Send>() {}
+const _: () = {
+    moves_between_threads::<(Device, Buffer, Library, Pipeline, Queue, Event)>();
+    moves_between_threads::<(Commands, Pending, GpuError)>();
+};
 
 /// Weights on a page of their own.
 #[repr(C, align(16384))]

@@ -48,6 +48,11 @@ pub struct Pending {
     record: Record,
 }
 
+// SAFETY: a command buffer may be used by any thread, by one at a time; it is not shared, since all that changes it takes `&mut self`.
+unsafe impl Send for Commands {}
+// SAFETY: as above.
+unsafe impl Send for Pending {}
+
 /// How long the GPU was at work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
@@ -93,13 +98,13 @@ impl Queue {
 }
 
 impl Commands {
-    /// Sets `event` to `value` when all before it is done.
+    /// After all commands so far: the event reaches `value`.
     pub fn signal(&mut self, event: &Event, value: u64) {
         self.record.keep_event(event);
         self.raw.encodeSignalEvent_value(ProtocolObject::from_ref(&*event.raw), value);
     }
 
-    /// Lets what follows wait until `event` is at least `value`.
+    /// The commands after this one run when the event has reached `value`. Something must be committed that signals it, or they never run.
     pub fn wait_for(&mut self, event: &Event, value: u64) {
         self.record.keep_event(event);
         self.raw.encodeWaitForEvent_value(ProtocolObject::from_ref(&*event.raw), value);

@@ -84,8 +84,10 @@ impl Encoder<'_> {
             *slot = bytes;
         }
         self.encode(limits::threadgroup_memory(index, bytes), |raw| {
-            // SAFETY: the index exists; whether there is that much memory is checked at the dispatch.
-            unsafe { raw.setThreadgroupMemoryLength_atIndex(bytes, index) };
+            if bytes > 0 {
+                // SAFETY: the index exists; whether there is that much memory is checked at the dispatch.
+                unsafe { raw.setThreadgroupMemoryLength_atIndex(bytes, index) };
+            }
         });
     }
 

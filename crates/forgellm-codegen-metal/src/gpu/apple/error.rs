@@ -108,16 +108,6 @@ pub enum ArgumentProblem {
         /// The buffer's bytes.
         length: usize,
     },
-    /// An offset that no buffer can have.
-    #[error("buffer {index}: offset {offset} is no multiple of {alignment}")]
-    OffsetAlignment {
-        /// The buffer index.
-        index: usize,
-        /// The offset in bytes.
-        offset: usize,
-        /// What it must be a multiple of.
-        alignment: usize,
-    },
     /// Too many bytes, or none.
     #[error("bytes {index}: {length} bytes; 1 to 4096 can be passed, use a buffer for more")]
     BytesLength {

@@ -76,7 +76,8 @@ impl Device {
             let known = library.functions();
             if !known.iter().any(|known| known == function) {
                 let (library, function) = (library.label.clone(), function.to_owned());
-                return Err(GpuError::UnknownFunction { library, function, known: known.join(", ") });
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(GpuError::UnknownFunction { library, function, known });
             }
             let name = NSString::from_str(function);
             let specialised = library
@@ -127,7 +128,8 @@ impl Pipeline {
         &self.0.raw
     }
 
-    pub(super) fn function(&self) -> &str {
+    /// The kernel's name.
+    pub fn function(&self) -> &str {
         &self.0.function
     }
 
@@ -156,7 +158,7 @@ fn constant_values(constants: &[Constant]) -> Retained<MTLFunctionConstantValues
     let values = MTLFunctionConstantValues::new();
     for constant in constants {
         let bytes = constant.value.bytes();
-        // SAFETY: Metal copies the value, whose size the type gives: at most the four bytes that are there.
+        // SAFETY: Metal copies the value, whose size the type gives: at most the eight bytes that are there.
         unsafe {
             values.setConstantValue_type_atIndex(
                 NonNull::from(&bytes).cast::<c_void>(),
@@ -177,6 +179,9 @@ fn data_type(value: ConstantValue) -> MTLDataType {
         ConstantValue::U16(_) => MTLDataType::UShort,
         ConstantValue::I32(_) => MTLDataType::Int,
         ConstantValue::U32(_) => MTLDataType::UInt,
+        ConstantValue::I64(_) => MTLDataType::Long,
+        ConstantValue::U64(_) => MTLDataType::ULong,
         ConstantValue::F32(_) => MTLDataType::Float,
+        ConstantValue::F16(_) => MTLDataType::Half,
     }
 }

@@ -10,8 +10,6 @@ pub(super) const BUFFERS: usize = 31;
 pub(super) const THREADGROUP_MEMORY: usize = 32 * 1024;
 /// Bytes that can be handed to a kernel without a buffer.
 const INLINE_BYTES: usize = 4096;
-/// Every offset into a buffer is a multiple of this.
-const OFFSET_ALIGNMENT: usize = 4;
 /// Threadgroup memory is given in multiples of this.
 const THREADGROUP_MEMORY_ALIGNMENT: usize = 16;
 
@@ -42,14 +40,12 @@ pub(super) fn whole_pages(address: usize, bytes: usize) -> Result<usize, String>
     bytes.checked_next_multiple_of(PAGE).ok_or_else(|| "the size is absurd".to_owned())
 }
 
-/// Whether a buffer of `length` bytes can be bound from `offset` on.
+/// Whether a buffer of `length` bytes can be bound from `offset` on. What the offset must be a multiple of depends on the kernel's type of
+/// it, which is not known here.
 pub(super) fn buffer(index: usize, label: &str, length: usize, offset: usize) -> Result<(), ArgumentProblem> {
     slot(index)?;
     if offset >= length {
         return Err(ArgumentProblem::OffsetPastEnd { index, label: label.to_owned(), offset, length });
-    }
-    if !offset.is_multiple_of(OFFSET_ALIGNMENT) {
-        return Err(ArgumentProblem::OffsetAlignment { index, offset, alignment: OFFSET_ALIGNMENT });
     }
     Ok(())
 }
@@ -142,10 +138,6 @@ mod tests {
         assert_eq!(buffer(31, "x", 8, 4), Err(ArgumentProblem::Index { index: 31 }));
         let past = ArgumentProblem::OffsetPastEnd { index: 0, label: "x".into(), offset: 8, length: 8 };
         assert_eq!(buffer(0, "x", 8, 8), Err(past));
-        assert_eq!(
-            buffer(0, "x", 8, 2),
-            Err(ArgumentProblem::OffsetAlignment { index: 0, offset: 2, alignment: 4 })
-        );
         assert_eq!(inline_bytes(0, 4096), Ok(()));
         assert_eq!(inline_bytes(0, 4097), Err(ArgumentProblem::BytesLength { index: 0, length: 4097 }));
         assert_eq!(inline_bytes(0, 0), Err(ArgumentProblem::BytesLength { index: 0, length: 0 }));
