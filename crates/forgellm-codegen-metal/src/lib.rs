@@ -3,9 +3,14 @@
 //! Here `gpu` is the simulator, so that every kernel and the whole device layer run in tests; in a generated project it is Apple's Metal.
 
 pub mod device;
+mod emit;
 mod kernels;
 pub mod pack;
+mod target;
+mod weights;
 
 pub use forgellm_metal_sim::sim::api as gpu;
 pub use forgellm_runtime::runtime;
 pub use kernels::{kernel_source, kernel_sources};
+pub use target::Metal;
+pub use weights::write_metal_weights;

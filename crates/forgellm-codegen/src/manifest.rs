@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
-/// Crates that a project depends on, by name, as they stand in a manifest.
+/// Crates that a project depends on, as they stand in a manifest.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Dependencies(BTreeMap<String, toml::Value>);
+pub struct Dependencies {
+    everywhere: Crates,
+    /// Those that only some systems need, by the system as Cargo names it: `cfg(target_os = "macos")`.
+    systems: BTreeMap<String, Crates>,
+}
+
+/// Crates by name.
+type Crates = BTreeMap<String, toml::Value>;
 
 /// Why a manifest cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -27,26 +34,30 @@ impl Dependencies {
     pub fn of_manifest(text: &str) -> Result<Dependencies, ManifestError> {
         let manifest: toml::Table =
             text.parse().map_err(|error: toml::de::Error| ManifestError::Syntax(error.to_string()))?;
-        let mut dependencies = BTreeMap::new();
-        let table = manifest.get("dependencies").and_then(toml::Value::as_table);
-        for (name, value) in table.into_iter().flatten() {
-            if value.get("path").is_some() || value.get("workspace").is_some() {
-                return Err(ManifestError::Path(name.clone()));
+        let everywhere = crates(&manifest)?;
+        let mut systems = BTreeMap::new();
+        let targets = manifest.get("target").and_then(toml::Value::as_table);
+        for (system, table) in targets.into_iter().flatten() {
+            if let Some(table) = table.as_table() {
+                systems.insert(system.clone(), crates(table)?);
             }
-            dependencies.insert(name.clone(), value.clone());
         }
-        Ok(Dependencies(dependencies))
+        Ok(Dependencies { everywhere, systems })
     }
 
     /// Both together; a crate that both name must be asked for alike.
     pub fn and(mut self, other: Dependencies) -> Result<Dependencies, ManifestError> {
-        for (name, value) in other.0 {
-            match self.0.get(&name) {
-                Some(known) if *known != value => return Err(ManifestError::Conflict(name)),
-                _ => self.0.insert(name, value),
-            };
+        merge(&mut self.everywhere, other.everywhere)?;
+        for (system, crates) in other.systems {
+            merge(self.systems.entry(system).or_default(), crates)?;
         }
         Ok(self)
+    }
+
+    /// All but the named crates.
+    pub fn without(mut self, names: &[&str]) -> Dependencies {
+        self.everywhere.retain(|name, _| !names.contains(&name.as_str()));
+        self
     }
 
     /// The manifest of the project `name`.
@@ -57,8 +68,15 @@ impl Dependencies {
              description = {description}\npublish = false\n\n\
              # A workspace of its own, wherever the folder lies.\n[workspace]\n\n[dependencies]\n"
         );
-        for (name, value) in &self.0 {
-            text.push_str(&format!("{name} = {value}\n"));
+        let list = |text: &mut String, crates: &Crates| {
+            for (name, value) in crates {
+                text.push_str(&format!("{name} = {value}\n"));
+            }
+        };
+        list(&mut text, &self.everywhere);
+        for (system, crates) in &self.systems {
+            text.push_str(&format!("\n[target.{}.dependencies]\n", toml::Value::from(system.as_str())));
+            list(&mut text, crates);
         }
         text.push_str(&format!(
             "\n# The crates around the model are not where the time goes; this halves the time of the first build.\n\
@@ -67,6 +85,29 @@ impl Dependencies {
         ));
         text
     }
+}
+
+/// The `[dependencies]` of a table.
+fn crates(table: &toml::Table) -> Result<Crates, ManifestError> {
+    let mut crates = Crates::new();
+    let dependencies = table.get("dependencies").and_then(toml::Value::as_table);
+    for (name, value) in dependencies.into_iter().flatten() {
+        if value.get("path").is_some() || value.get("workspace").is_some() {
+            return Err(ManifestError::Path(name.clone()));
+        }
+        crates.insert(name.clone(), value.clone());
+    }
+    Ok(crates)
+}
+
+fn merge(into: &mut Crates, from: Crates) -> Result<(), ManifestError> {
+    for (name, value) in from {
+        match into.get(&name) {
+            Some(known) if *known != value => return Err(ManifestError::Conflict(name)),
+            _ => into.insert(name, value),
+        };
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -90,5 +131,16 @@ mod tests {
         let two = Dependencies::of_manifest("[dependencies]\na = \"2\"\n").unwrap();
         assert_eq!(one.clone().and(two), Err(ManifestError::Conflict("a".into())));
         assert_eq!(one.clone().and(one.clone()), Ok(one));
+    }
+
+    #[test]
+    fn what_one_system_needs_stays_its_own() {
+        let text =
+            "[target.'cfg(target_os = \"macos\")'.dependencies]\na = \"1\"\n[dependencies]\nb = \"1\"\n";
+        let text = Dependencies::of_manifest(text).unwrap().manifest("name", "");
+        let manifest: toml::Table = text.parse().unwrap();
+        assert_eq!(manifest["target"]["cfg(target_os = \"macos\")"]["dependencies"]["a"].as_str(), Some("1"));
+        assert_eq!(manifest["dependencies"]["b"].as_str(), Some("1"));
+        assert!(manifest["dependencies"].get("a").is_none());
     }
 }

@@ -9,7 +9,7 @@ use super::kernels::Kernels;
 use super::memory::{Arena, Scratch, StepLayout, StepRows};
 use super::run::{Run, WANTED_ROWS};
 use super::weights::Weights;
-use crate::gpu::{Device, GpuError, Queue};
+use crate::gpu::{Device, GpuError, Library, Queue};
 use crate::runtime::buffer::AnyBuffer;
 use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
@@ -101,10 +101,10 @@ pub struct MetalEngine<M> {
 }
 
 impl<M: Model> MetalEngine<M> {
-    /// Opens the model that `bind` finds in the weights: the weights are used where the file is mapped, kernels come from `source`.
+    /// Opens the model that `bind` finds in the weights: the weights are used where the file is mapped, kernels come from `library`.
     pub fn open(
         device: Device,
-        source: &str,
+        library: Library,
         file: Arc<WeightsFile>,
         bind: impl FnOnce(&Weights) -> Result<M, OpenError>,
         options: &MetalOptions,
@@ -128,7 +128,6 @@ impl<M: Model> MetalEngine<M> {
         let pages = PagedCache::new(paged_capacity(capacity, &caches));
         let groups = caches.windows().count();
         let layout = StepLayout::new(options.rows, options.sequences, groups, positions.div_ceil(PAGE));
-        let library = device.library(source, "kernels.metal").map_err(gpu)?;
         Ok(MetalEngine {
             rows_arena: Arena::new(&device, options.rows, spec.row_arena, "activations").map_err(gpu)?,
             wanted_arena: Arena::new(&device, WANTED_ROWS, spec.wanted_arena, "wanted rows").map_err(gpu)?,

@@ -11,16 +11,30 @@
 //!
 //! Everything here talks to `crate::gpu`, the one module that differs between a Mac and the simulator.
 
+pub mod attention;
+pub mod bind;
 pub mod cache;
+pub mod elementwise;
 pub mod engine;
+pub mod format;
+pub mod head;
 pub mod kernels;
+pub mod launch;
 pub mod memory;
 pub mod model;
+pub mod norm;
+pub mod rope;
+pub mod rows;
 pub mod run;
 pub mod weights;
 
 pub use crate::runtime::buffer::{AnyBuffer, Buffer, RowKind, Rows, Wanted, WantedBuffer};
+pub use attention::{Attention, attention};
+pub use elementwise::{Activation, activation, add, mul, scale, softcap};
 pub use engine::{CacheSpec, MetalEngine, MetalOptions, Model, ModelSpec};
 pub use model::MetalModel;
+pub use norm::{rms_norm, rms_norm_add};
+pub use rope::{HeadNorm, Rope, RopeKv, RopeStyle, kv_write, rope, rope_kv};
+pub use rows::{select_wanted, slice};
 pub use run::Run;
 pub use weights::{Vector, Weights};

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::device::attention::RowRun;
 use crate::device::cache::{CacheMemory, LayerCache, PAGE};
 use crate::device::kernels::Kernels;
 use crate::device::memory::{Arena, Scratch, ScratchUse, StepRows};
 use crate::device::weights::{AnyMatrix, Vector, Weights};
-use crate::gpu::{Buffer, Constant, Device, Encoder, GpuError};
+use crate::gpu::{Buffer, Constant, Device, Encoder};
 use crate::runtime::buffer::{Buffer as Place, RowKind};
 
 /// Wanted rows that go through the head at a time: it bounds the memory of logits.
@@ -29,11 +30,12 @@ pub struct Run<'r> {
     pub(crate) rows: usize,
     /// The wanted rows that the head runs for now: the first, among all wanted rows of the step, and how many.
     pub(crate) wanted: (usize, usize),
-    /// The largest position of any row, plus one: how far attention may have to look.
-    pub(crate) longest: usize,
+    /// The rows, as runs of consecutive positions of a sequence.
+    pub(crate) row_runs: &'r [RowRun],
     /// Scratch that was used since the last barrier.
     pub(crate) scratch_used: Cell<[bool; 3]>,
-    pub(crate) failed: RefCell<Option<GpuError>>,
+    /// The first error.
+    pub(crate) failed: RefCell<Option<String>>,
 }
 
 /// A place in a GPU buffer.
@@ -128,7 +130,7 @@ impl<'r> Run<'r> {
     pub(crate) fn cache(&self, cache: usize) -> Option<CacheBinding<'r>> {
         let found = self.caches.layer(cache).and_then(|layer| Some((layer, self.caches.place(layer)?)));
         let Some((layer, (buffer, keys, values))) = found else {
-            self.fail(GpuError::Lost(format!("cache {cache} has no memory")));
+            self.fail(format!("cache {cache} has no memory"));
             return None;
         };
         Some(CacheBinding {
@@ -153,6 +155,13 @@ impl<'r> Run<'r> {
         self.scratch.take(self.device, what, bytes).map_err(|error| self.fail(error)).ok()
     }
 
+    /// Says that dispatches since the last barrier use the scratch that was taken before it.
+    pub(crate) fn scratch_in_use(&self, what: ScratchUse) {
+        let mut used = self.scratch_used.get();
+        used[what as usize] = true;
+        self.scratch_used.set(used);
+    }
+
     /// Encodes a dispatch; nothing once the run has failed. A grid of nothing is left out.
     pub(crate) fn dispatch(&self, dispatch: &Dispatch<'_>) {
         if self.failed.borrow().is_some() || dispatch.threadgroups.contains(&0) {
@@ -174,7 +183,7 @@ impl<'r> Run<'r> {
     }
 
     /// Keeps the first error.
-    pub(crate) fn fail(&self, error: GpuError) {
-        self.failed.borrow_mut().get_or_insert(error);
+    pub(crate) fn fail(&self, error: impl ToString) {
+        self.failed.borrow_mut().get_or_insert_with(|| error.to_string());
     }
 }

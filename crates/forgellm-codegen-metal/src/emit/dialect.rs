@@ -37,7 +37,8 @@ impl Dialect for MetalDialect {
     }
 
     fn import_rest(&self, w: &mut RustWriter) {
-        w.line("use crate::gpu::Device;");
+        w.line("use crate::gpu::{Device, GpuError};");
+        w.line("use crate::kernels;");
     }
 
     fn import_weights(&self, _: &mut RustWriter) {}
@@ -57,14 +58,16 @@ impl Dialect for MetalDialect {
     fn open(&self, w: &mut RustWriter, _: &Plan, program: &Program) {
         w.line(format!("/// Opens {} on this machine's GPU.", program.model));
         w.block("pub fn open(options: &OpenOptions) -> Result<MetalEngine<ForwardPass>, OpenError>", |w| {
-            w.line("let device = Device::open().map_err(|error| OpenError::Device(error.to_string()))?;");
+            w.line("let unfit = |error: GpuError| OpenError::Device(error.to_string());");
+            w.line("let device = Device::open().map_err(unfit)?;");
+            w.line("let library = kernels::library(&device).map_err(unfit)?;");
             w.enclosed("let metal = MetalOptions", " {", "};", |w| {
                 w.line("sequences: options.sequences,");
                 w.line("positions: Some(options.context),");
                 w.line("..MetalOptions::default()");
             });
             w.line("let weights = options.weights.clone();");
-            w.line("MetalEngine::open(device, crate::KERNELS, weights, ForwardPass::bind, &metal)");
+            w.line("MetalEngine::open(device, library, weights, ForwardPass::bind, &metal)");
         });
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::{MetalEngine, Model};
+use crate::device::attention::{RowRun, row_runs};
 use crate::device::head::{MAX_TOP, NAN_ID, top};
 use crate::device::memory::{read, write};
 use crate::device::run::{Run, WANTED_ROWS};
@@ -43,7 +44,8 @@ impl<M: Model> MetalEngine<M> {
             .filter(|(_, row)| row.want != Want::Nothing)
             .map(|(row, Row { want, .. })| Wanted { row, want: *want })
             .collect();
-        let results = self.upload(rows, &checked, &wanted).and_then(|()| self.run_rows(rows, &wanted));
+        let runs = row_runs(rows.iter().zip(&checked.sequence_of).map(|(row, slot)| (row.position, *slot)));
+        let results = self.upload(rows, &checked, &wanted).and_then(|()| self.run_rows(&runs, rows, &wanted));
         let results = results.map_err(|reason| {
             self.lost = Some(reason.clone());
             EngineError::DeviceLost(reason)
@@ -78,15 +80,14 @@ impl<M: Model> MetalEngine<M> {
     }
 
     /// Encodes, runs and reads: the layers with the first wanted rows in one command buffer, further wanted rows in one each.
-    fn run_rows(&mut self, rows: &[Row], wanted: &[Wanted]) -> Result<Vec<RowResult>, String> {
+    fn run_rows(&mut self, runs: &[RowRun], rows: &[Row], wanted: &[Wanted]) -> Result<Vec<RowResult>, String> {
         let mut results = vec![RowResult::Nothing; rows.len()];
         let mut best = vec![None; rows.len()];
-        let longest = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
         let mut first = 0;
         loop {
             let group = &wanted[first..wanted.len().min(first + WANTED_ROWS)];
             let kept = group.iter().map(|wanted| kept(wanted.want)).max().unwrap_or(0);
-            let top_results = self.encode(rows.len(), longest, first, group.len(), kept).map_err(text)?;
+            let top_results = self.encode(rows.len(), runs, first, group.len(), kept)?;
             for (index, wanted) in group.iter().enumerate() {
                 let (result, most_likely) = self.result(index, wanted.want, kept, top_results.as_ref())?;
                 results[wanted.row] = result;
@@ -105,12 +106,12 @@ impl<M: Model> MetalEngine<M> {
     fn encode(
         &self,
         rows: usize,
-        longest: usize,
+        row_runs: &[RowRun],
         first: usize,
         count: usize,
         kept: usize,
-    ) -> Result<Option<Buffer>, GpuError> {
-        let commands = self.queue.commands("step")?;
+    ) -> Result<Option<Buffer>, String> {
+        let mut commands = self.queue.commands("step").map_err(text)?;
         let run = Run {
             device: &self.device,
             kernels: &self.kernels,
@@ -123,7 +124,7 @@ impl<M: Model> MetalEngine<M> {
             scratch: &self.scratch,
             rows,
             wanted: (first, count),
-            longest,
+            row_runs,
             scratch_used: Cell::default(),
             failed: RefCell::default(),
         };
@@ -144,7 +145,7 @@ impl<M: Model> MetalEngine<M> {
         if let Some(error) = failed {
             return Err(error);
         }
-        commands.commit().wait()?;
+        commands.commit().wait().map_err(text)?;
         self.scratch.free_retired();
         Ok(results)
     }

@@ -1,0 +1,97 @@
+//! What is written for Macs, type-checked anywhere.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// What must be installed: a file, and the Debian package that brings it. The distribution's compiler comes with the sources of its standard
+/// library, from which that of a Mac is built; rustup gives neither.
+const NEEDED: [(&str, &str); 5] = [
+    ("/usr/bin/rustc", "rustc-web"),
+    ("/usr/bin/cargo", "cargo-web"),
+    ("/usr/bin/cargo-clippy", "rust-web-clippy"),
+    ("/usr/bin/clippy-driver", "rust-web-clippy"),
+    ("/usr/lib/rustlib/src/rust/library/std/Cargo.toml", "rust-web-src"),
+];
+
+/// The target that all Macs with Apple silicon run.
+const TARGET: &str = "aarch64-apple-darwin";
+
+/// The projects that are always checked.
+const PROJECTS: [&str; 1] = ["crates/forgellm-codegen-metal/apple"];
+
+/// Checks all projects, or those in `folders` (below the repository's root, or absolute) if there are any.
+pub fn check(folders: &[String]) -> Result<()> {
+    let missing = missing(&|file| Path::new(file).exists());
+    if !missing.is_empty() {
+        bail!("the check for Macs needs more Debian packages: apt-get install {}", missing.join(" "));
+    }
+    let always: Vec<String> = PROJECTS.map(str::to_owned).into();
+    for folder in if folders.is_empty() { &always } else { folders } {
+        check_project(Path::new(folder)).with_context(|| format!("{folder} does not pass for {TARGET}"))?;
+        println!("{folder}: passes for {TARGET}");
+    }
+    Ok(())
+}
+
+/// Type-checks and lints one project with warnings as errors, and checks its format.
+pub fn check_project(folder: &Path) -> Result<()> {
+    let folder = folder.canonicalize().with_context(|| format!("there is no folder {}", folder.display()))?;
+    if !folder.join("Cargo.toml").is_file() {
+        bail!("{} has no Cargo.toml", folder.display());
+    }
+    run(Command::new("cargo").args(["fmt", "--check"]).current_dir(&folder))?;
+    run(Command::new("/usr/bin/cargo-clippy")
+        .args(["clippy", "-Zbuild-std=std,panic_abort", "--target", TARGET, "--", "-D", "warnings"])
+        .env("CARGO", "/usr/bin/cargo")
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", target_folder()?)
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTFLAGS")
+        .current_dir(&folder))
+}
+
+/// One for all projects, so that the standard library and the bindings are built once.
+fn target_folder() -> Result<PathBuf> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    Ok(env::current_dir().context("the current folder is gone")?.join(target).join("check-apple"))
+}
+
+fn missing(exists: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<&str> =
+        NEEDED.iter().filter(|(file, _)| !exists(file)).map(|(_, package)| *package).collect();
+    packages.dedup();
+    packages
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_owned();
+    let status = command.status().with_context(|| format!("cannot start {}", program.display()))?;
+    if !status.success() {
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        bail!("`{} {}` failed with {status}", program.display(), arguments.join(" "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_packages_are_named_once() {
+        assert!(missing(&|_| true).is_empty());
+        assert_eq!(missing(&|file| !file.contains("clippy")), ["rust-web-clippy"]);
+        assert_eq!(missing(&|_| false), ["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src"]);
+    }
+
+    #[test]
+    fn a_folder_without_a_manifest_is_refused() {
+        let error = check_project(Path::new("src")).unwrap_err().to_string();
+        assert!(error.ends_with("has no Cargo.toml"), "{error}");
+        assert!(check_project(Path::new("no such folder")).is_err());
+    }
+}
