@@ -1,16 +1,16 @@
 // Causal attention over the paged KV cache, for any mix of rows: decode and prefill are the same kernel with tiles of another shape.
 //
-// A *tile* is a few rows of one sequence at consecutive positions. A threadgroup works on a tile, a key-value head and a split of the
-// context; its *queries* are all query heads of that key-value head for all rows of the tile, so that keys and values are read once for
-// them. Scores and weighted sums are products of 8 x 8 matrices, taken straight from the cache's pages: keys and values in f16, queries,
-// scores, weights and sums in f32.
+// A *tile* is a few rows of one sequence at consecutive positions; a *split* of it is a part of the positions that they see. A threadgroup
+// works on a split of a tile and a key-value head. Its *queries* are all query heads of that key-value head for all rows of the tile, so
+// that keys and values are read once for them. Scores and weighted sums are products of 8 x 8 matrices, taken straight from the cache's
+// pages: keys and values in f16, queries, scores, weights and sums in f32.
 //
 // Four simdgroups go through the split in blocks of keys. They share a block's scores by keys, its softmax by queries and its weighted sum
-// by columns, so each element of the cache is loaded by one simdgroup only. Key tiles of 8 that lie past the tile's last position, or
-// before its window, are not loaded.
+// by columns, so each element of the cache is loaded by one simdgroup only. What lies outside of the split, in units of 8 positions, is
+// not loaded.
 //
-// With one split the result is written at once. Otherwise each split leaves its weighted sums, the score that they are relative to and the
-// sum of the weights, and attention_combine puts them together.
+// The only split of a tile writes the result. Otherwise each leaves its weighted sums, the score that they are relative to and the sum of
+// the weights, and attention_combine puts them together.
 
 constant float SCALE [[function_constant(34)]];    // factor on scores
 constant float SOFTCAP [[function_constant(35)]];  // scores become SOFTCAP * tanh(score / SOFTCAP); 0: they do not
@@ -26,33 +26,38 @@ constant constexpr float HEADROOM = 8.0f;
 
 constant constexpr uint SIMDGROUPS = 4;
 
-struct AttentionStep {
-    uint pages_per_sequence;  // entries of a page table
-    uint rows;                // rows of the step
-    uint splits;
-    uint split_positions;     // positions of a split, a multiple of the block
+// A split of a tile.
+struct AttentionItem {
+    uint first_row;
+    uint rows;
+    uint position; // of the first row
+    uint slot;     // of the sequence's page table
+    uint start;    // first position of the split: a multiple of 8
+    uint stop;     // end of the split: at most position + rows
+    uint partial;  // where its sums go: an index, or DIRECT if it is the tile's only split
+    uint reserved;
 };
+
+constant constexpr uint DIRECT = 0xffffffff;
 
 // QUERY_TILES (1, 2 or 4): room for 8 * QUERY_TILES queries. COLUMN_TILES: HEAD_DIM / 32, rounded up.
 //
-// Threadgroups: (KV_HEADS * chunks, splits, tiles) of 128 threads, where chunks = 1 unless a key-value head has more query heads than
-// there is room for. A tile is (first row, rows), with rows * (query heads of a chunk) <= 8 * QUERY_TILES.
-//
-// `output` is [rows, HEADS, HEAD_DIM] with one split, else [splits, rows, HEADS, HEAD_DIM] with `stats` [splits, rows, HEADS].
+// Threadgroups: (KV_HEADS * chunks, items) of 128 threads, where chunks = 1 unless a key-value head has more query heads than there is room
+// for. An item's rows * (query heads of a chunk) are at most 8 * QUERY_TILES.
 template <uint QUERY_TILES, uint COLUMN_TILES>
 kernel void attention(
     device const float *q [[buffer(0)]],         // [rows, HEADS, HEAD_DIM]
     device const half *keys [[buffer(1)]],
     device const half *values [[buffer(2)]],
     device const uint *pages [[buffer(3)]],      // [slots, pages_per_sequence]
-    device const uint *positions [[buffer(4)]],  // [rows]
-    device const uint *slots [[buffer(5)]],      // [rows]
-    constant uint2 *tiles [[buffer(6)]],          // (first row, rows)
-    device const float *sinks [[buffer(7), function_constant(HAS_SINKS)]], // [HEADS]
-    device float *output [[buffer(8)]],
-    device float2 *stats [[buffer(9)]],
-    constant AttentionStep &step [[buffer(10)]],
-    uint3 group [[threadgroup_position_in_grid]],
+    constant AttentionItem *items [[buffer(4)]],
+    device const float *sinks [[buffer(5), function_constant(HAS_SINKS)]], // [HEADS]
+    device float *output [[buffer(6)]],          // [rows, HEADS, HEAD_DIM]
+    device float *partials [[buffer(7)]],        // [partials, KV_HEADS * chunks, 8 * QUERY_TILES, HEAD_DIM]
+    device float2 *stats [[buffer(8)]],          // [partials, KV_HEADS * chunks, 8 * QUERY_TILES]
+    constant uint &pages_per_sequence [[buffer(9)]],
+    uint2 group [[threadgroup_position_in_grid]],
+    uint2 groups [[threadgroups_per_grid]],
     uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]]
@@ -81,41 +86,27 @@ kernel void attention(
     threadgroup float *scores = (threadgroup float *)scores4;
     threadgroup float *weights = (threadgroup float *)weights4;
 
-    const uint2 tile = tiles[group.z];
+    const AttentionItem item = items[group.y];
     const uint kv_head = group.x % KV_HEADS;
     const uint ratio = HEADS / KV_HEADS;
     const uint first_in_ratio = group.x / KV_HEADS * QUERIES;
     const uint heads = min(ratio - first_in_ratio, QUERIES);
     const uint first_head = kv_head * ratio + first_in_ratio;
-    const uint query_count = tile.y * heads;
-
-    const uint first_position = positions[tile.x];
-    const uint end = first_position + tile.y;
-    const uint oldest = WINDOW == 0 || first_position < WINDOW ? 0 : first_position + 1 - WINDOW;
-    const uint start = oldest / 8 * 8 + group.y * step.split_positions;
-    const uint stop = min(end, start + step.split_positions);
+    const uint query_count = item.rows * heads;
+    const ulong first_partial = (ulong(item.partial) * groups.x + group.x) * QUERIES;
 
     // This lane's query and its part of the softmax.
     const uint query = simdgroup * (QUERIES / SIMDGROUPS) + lane / QUERY_LANES;
     const uint part = lane % QUERY_LANES;
-    const uint query_row = query / heads;
-    const uint query_position = first_position + query_row;
+    const uint query_position = item.position + query / heads;
     const uint query_oldest = WINDOW == 0 || query_position < WINDOW ? 0 : query_position + 1 - WINDOW;
-    const ulong query_place = ulong(group.y * step.rows + tile.x + query_row) * HEADS + first_head + query % heads;
-
-    if (start >= end) {
-        if (part == 0 && query < query_count) {
-            stats[query_place] = float2(LOWEST_SCORE, 0.0f);
-        }
-        return;
-    }
 
     for (uint i = thread_index; i < QUERIES * HEAD_DIM / 4; i += THREADS) {
         const uint at = i / (HEAD_DIM / 4);
         const uint element = i % (HEAD_DIM / 4) * 4;
         float4 x = float4(0.0f);
         if (at < query_count) {
-            const ulong head = ulong(tile.x + at / heads) * HEADS + first_head + at % heads;
+            const ulong head = ulong(item.first_row + at / heads) * HEADS + first_head + at % heads;
             x = *(device const float4 *)(q + head * HEAD_DIM + element) * SCALE;
         }
         threadgroup float *to = queries + (element / 8 * QUERY_TILES + at / 8) * 64 + element % 8 * 8 + at % 8;
@@ -128,7 +119,7 @@ kernel void attention(
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
 
-    device const uint *table = pages + ulong(slots[tile.x]) * step.pages_per_sequence;
+    device const uint *table = pages + ulong(item.slot) * pages_per_sequence;
     const uint first_column = simdgroup * COLUMN_TILES;
     simdgroup_float8x8 sums[QUERY_TILES][COLUMN_TILES];
     for (uint j = 0; j < QUERY_TILES; ++j) {
@@ -139,8 +130,8 @@ kernel void attention(
     float reference = LOWEST_SCORE; // what this query's weights are relative to
     float weight_sum = 0.0f;        // of this lane's keys
 
-    for (uint block = start; block < stop; block += BLOCK) {
-        const uint block_tiles = min(BLOCK_TILES, (stop - block + 7) / 8);
+    for (uint block = item.start; block < item.stop; block += BLOCK) {
+        const uint block_tiles = min(BLOCK_TILES, (item.stop - block + 7) / 8);
 
         // Scores, transposed: keys x queries.
         simdgroup_float8x8 products[KEY_TILES][QUERY_TILES];
@@ -203,7 +194,8 @@ kernel void attention(
         }
         float factor = 1.0f;
         if (largest > reference + HEADROOM) {
-            factor = exp(reference - largest);
+            // Before the first key there is nothing to rescale.
+            factor = reference == LOWEST_SCORE ? 1.0f : exp(reference - largest);
             reference = largest;
         }
         const bool any_rescale = simd_any(factor != 1.0f);
@@ -264,7 +256,7 @@ kernel void attention(
     }
     if (part == 0) {
         float factor = 1.0f;
-        if (step.splits == 1) {
+        if (item.partial == DIRECT) {
             if (HAS_SINKS && query < query_count) {
                 const float sink = sinks[first_head + query % heads];
                 const float largest = max(reference, sink);
@@ -273,7 +265,7 @@ kernel void attention(
             }
             factor /= weight_sum;
         } else if (query < query_count) {
-            stats[query_place] = float2(reference, weight_sum);
+            stats[first_partial + query] = float2(reference, weight_sum);
         }
         factors[query] = factor;
     }
@@ -286,45 +278,65 @@ kernel void attention(
         }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint i = thread_index; i < query_count * HEAD_DIM / 4; i += THREADS) {
+    for (uint i = thread_index; i < query_count * (HEAD_DIM / 4); i += THREADS) {
         const uint at = i / (HEAD_DIM / 4);
-        const ulong head = ulong(group.y * step.rows + tile.x + at / heads) * HEADS + first_head + at % heads;
-        device float4 *to = (device float4 *)(output + head * HEAD_DIM) + i % (HEAD_DIM / 4);
-        *to = queries4[i] * factors[at];
+        const ulong head = ulong(item.first_row + at / heads) * HEADS + first_head + at % heads;
+        device float *to = item.partial == DIRECT ? output + head * HEAD_DIM : partials + (first_partial + at) * HEAD_DIM;
+        ((device float4 *)to)[i % (HEAD_DIM / 4)] = queries4[i] * factors[at];
     }
 }
 
-// Puts the splits of a row and head together. Threadgroups: (HEADS, rows) of HEAD_DIM / 4 threads.
+// A tile whose splits are to be put together.
+struct AttentionSplits {
+    uint first_row;
+    uint rows;
+    uint first_partial;
+    uint splits;
+};
+
+// Puts the splits of tiles together. Threadgroups: (HEADS, rows of the largest tile, tiles) of HEAD_DIM / 4 threads. `queries` is
+// 8 * QUERY_TILES of the attention.
 kernel void attention_combine(
-    device const float4 *partial [[buffer(0)]], // [splits, rows, HEADS, HEAD_DIM / 4]
-    device const float2 *stats [[buffer(1)]],   // [splits, rows, HEADS]
+    device const float4 *partials [[buffer(0)]], // [partials, KV_HEADS * chunks, queries, HEAD_DIM / 4]
+    device const float2 *stats [[buffer(1)]],    // [partials, KV_HEADS * chunks, queries]
     device const float *sinks [[buffer(2), function_constant(HAS_SINKS)]], // [HEADS]
-    device float4 *output [[buffer(3)]],        // [rows, HEADS, HEAD_DIM / 4]
-    constant AttentionStep &step [[buffer(4)]],
-    uint2 group [[threadgroup_position_in_grid]],
+    device float4 *output [[buffer(3)]],         // [rows, HEADS, HEAD_DIM / 4]
+    constant AttentionSplits *tiles [[buffer(4)]],
+    constant uint &queries [[buffer(5)]],
+    uint3 group [[threadgroup_position_in_grid]],
     uint column [[thread_index_in_threadgroup]]
 ) {
-    const uint place = group.y * HEADS + group.x;
-    const uint stride = step.rows * HEADS;
+    const AttentionSplits tile = tiles[group.z];
+    const uint head = group.x;
+    const uint row = group.y;
+    if (row >= tile.rows) {
+        return;
+    }
+    const uint ratio = HEADS / KV_HEADS;
+    const uint chunks = (ratio + queries - 1) / queries;
+    const uint chunk = head % ratio / queries;
+    const uint heads = min(ratio - chunk * queries, queries);
+    const uint query = row * heads + head % ratio % queries;
+    const ulong first = (ulong(tile.first_partial) * chunks * KV_HEADS + chunk * KV_HEADS + head / ratio) * queries + query;
+    const uint stride = KV_HEADS * chunks * queries;
+
     float largest = LOWEST_SCORE;
-    for (uint split = 0; split < step.splits; ++split) {
-        largest = max(largest, stats[split * stride + place].x);
+    for (uint split = 0; split < tile.splits; ++split) {
+        largest = max(largest, stats[first + split * stride].x);
     }
     float weight_sum = 0.0f;
     if (HAS_SINKS) {
-        const float sink = sinks[group.x];
+        const float sink = sinks[head];
         largest = max(largest, sink);
         weight_sum = exp(sink - largest);
     }
     float4 sum = float4(0.0f);
-    for (uint split = 0; split < step.splits; ++split) {
-        const float2 stat = stats[split * stride + place];
-        // A split in which the row sees nothing has left no sums.
-        if (stat.y != 0.0f) {
-            const float factor = exp(stat.x - largest);
-            weight_sum += stat.y * factor;
-            sum += partial[ulong(split * stride + place) * (HEAD_DIM / 4) + column] * factor;
-        }
+    for (uint split = 0; split < tile.splits; ++split) {
+        const ulong at = first + split * stride;
+        const float2 stat = stats[at];
+        const float factor = exp(stat.x - largest);
+        weight_sum += stat.y * factor;
+        sum += partials[at * (HEAD_DIM / 4) + column] * factor;
     }
-    output[ulong(place) * (HEAD_DIM / 4) + column] = sum / weight_sum;
+    output[(ulong(tile.first_row + row) * HEADS + head) * (HEAD_DIM / 4) + column] = sum / weight_sum;
 }

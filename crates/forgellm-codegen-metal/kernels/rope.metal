@@ -22,11 +22,6 @@ inline float2 rope_turn(float2 x, uint pair, uint position, device const float *
     return float2(x.x * c - x.y * s, x.x * s + x.y * c);
 }
 
-struct RopeStep {
-    uint rows;
-    uint pages_per_sequence; // entries of a page table
-};
-
 // From rows [queries | keys | values] to attention: norms and turns queries into `q` and keys into the cache, puts values into the cache.
 //
 // A simdgroup does a head, a lane up to 4 pairs of it. Threadgroups: ((HEADS + 2 * KV_HEADS) / 4 rounded up, rows) of 128 threads.
@@ -41,7 +36,7 @@ kernel void qkv_rope(
     device const float *frequencies [[buffer(7)]], // [ROTARY_DIM / 2]
     device const float *q_norm [[buffer(8), function_constant(HAS_Q_NORM)]], // [HEAD_DIM]
     device const float *k_norm [[buffer(9), function_constant(HAS_K_NORM)]], // [HEAD_DIM]
-    constant RopeStep &step [[buffer(10)]],
+    constant uint &pages_per_sequence [[buffer(10)]],
     uint2 group [[threadgroup_position_in_grid]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]]
@@ -108,7 +103,7 @@ kernel void qkv_rope(
         }
     } else {
         const uint kv_head = (head - HEADS) % KV_HEADS;
-        device const uint *table = pages + ulong(slots[row]) * step.pages_per_sequence;
+        device const uint *table = pages + ulong(slots[row]) * pages_per_sequence;
         device half *to = (is_value ? values : keys) + kv_element(table, kv_head, position);
         for (uint i = 0; i < 4; ++i) {
             const uint pair = lane + 32 * i;
@@ -156,7 +151,7 @@ kernel void kv_write(
     device const uint *pages [[buffer(4)]],     // [slots, pages_per_sequence]
     device const uint *positions [[buffer(5)]], // [rows]
     device const uint *slots [[buffer(6)]],     // [rows]
-    constant RopeStep &step [[buffer(7)]],
+    constant uint &pages_per_sequence [[buffer(7)]],
     uint2 group [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]
 ) {
@@ -169,7 +164,7 @@ kernel void kv_write(
     const bool is_value = item >= width;
     const uint column = is_value ? item - width : item;
     const float4 x = (is_value ? v : k)[ulong(row) * width + column];
-    device const uint *table = pages + ulong(slots[row]) * step.pages_per_sequence;
+    device const uint *table = pages + ulong(slots[row]) * pages_per_sequence;
     const ulong at = kv_element(table, column / (HEAD_DIM / 4), positions[row]) + column % (HEAD_DIM / 4) * 4;
     *(device half4 *)((is_value ? values : keys) + at) = half4(to_cache(x.x), to_cache(x.y), to_cache(x.z), to_cache(x.w));
 }
