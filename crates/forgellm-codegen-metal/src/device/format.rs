@@ -22,6 +22,8 @@ const GROUP: usize = 32;
 pub struct FormatInfo {
     /// Its name, in Rust, in the kernels and in GGUF.
     pub name: &'static str,
+    /// The file below `kernels/` that unpacks it.
+    pub file: &'static str,
     /// Rows are a multiple of so many elements; 1 for floats.
     pub block: usize,
     /// What is stored, in this order.
@@ -63,6 +65,10 @@ impl FormatInfo {
     /// 32 bits.
     pub const fn layout(&self, outputs: usize, inputs: usize) -> Option<PlaneLayout> {
         let Some(row) = self.row_elements(inputs) else { return None };
+        match row.checked_mul(outputs) {
+            Some(elements) if elements <= u32::MAX as usize => {}
+            _ => return None,
+        }
         let mut layout = PlaneLayout { offsets: [0; MAX_PLANES], row_bytes: [0; MAX_PLANES], bytes: 0 };
         let mut p = 0;
         while p < self.planes.len() {
@@ -71,7 +77,7 @@ impl FormatInfo {
             let Some(row_bytes) = (row / elements).checked_mul(bytes) else { return None };
             let Some(plane_bytes) = row_bytes.checked_mul(outputs) else { return None };
             let Some(end) = start.checked_add(plane_bytes) else { return None };
-            if start > u32::MAX as usize || plane_bytes / 16 > u32::MAX as usize {
+            if start > u32::MAX as usize {
                 return None;
             }
             (layout.offsets[p], layout.row_bytes[p], layout.bytes) = (start, row_bytes, end);
@@ -89,6 +95,17 @@ impl FormatInfo {
     }
 }
 
+/// The files below `kernels/` that unpack these formats, in the order in which they must stand.
+pub fn format_files(formats: &[&FormatInfo]) -> Vec<&'static str> {
+    let mut files = vec!["formats/codes.metal"];
+    for format in formats {
+        if !files.contains(&format.file) {
+            files.push(format.file);
+        }
+    }
+    files
+}
+
 /// A format as a type, for the types of matrices.
 pub trait Format {
     /// What it is.
@@ -96,7 +113,7 @@ pub trait Format {
 }
 
 macro_rules! formats {
-    ($($name:ident, $doc:literal, $block:literal: $($what:literal $bytes:literal / $elements:literal),+;)*) => {
+    ($($name:ident, $file:literal, $doc:literal, $block:literal: $($what:literal $bytes:literal / $elements:literal),+;)*) => {
         $(
             #[doc = $doc]
             #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +123,7 @@ macro_rules! formats {
             impl Format for $name {
                 const INFO: &'static FormatInfo = &FormatInfo {
                     name: stringify!($name),
+                    file: concat!("formats/", $file, ".metal"),
                     block: $block,
                     planes: &[$(Plane { what: $what, bytes: $bytes, elements: $elements }),+],
                 };
@@ -118,24 +136,24 @@ macro_rules! formats {
 }
 
 formats! {
-    F32, "Single precision.", 1: "values" 128 / 32;
-    F16, "Half precision.", 1: "values" 64 / 32;
-    BF16, "The upper half of an f32.", 1: "values" 64 / 32;
-    Q4_0, "scale · (code - 8).", 32: "codes" 16 / 32, "scale f16" 2 / 32;
-    Q4_1, "scale · code + minimum.", 32: "codes" 16 / 32, "scale f16, minimum f16" 4 / 32;
-    Q5_0, "scale · (code - 16).", 32: "low 4 bits" 16 / 32, "high bit" 4 / 32, "scale f16" 2 / 32;
-    Q5_1, "scale · code + minimum.", 32: "low 4 bits" 16 / 32, "high bit" 4 / 32, "scale f16, minimum f16" 4 / 32;
-    Q8_0, "scale · code.", 32: "codes i8" 32 / 32, "scale f16" 2 / 32;
-    Q2_K, "d · scale · code - dmin · minimum.", 256:
+    F32, "f32", "Single precision.", 1: "values" 128 / 32;
+    F16, "f16", "Half precision.", 1: "values" 64 / 32;
+    BF16, "bf16", "The upper half of an f32.", 1: "values" 64 / 32;
+    Q4_0, "q4_0", "scale · (code - 8).", 32: "codes" 16 / 32, "scale f16" 2 / 32;
+    Q4_1, "q4_1", "scale · code + minimum.", 32: "codes" 16 / 32, "scale f16, minimum f16" 4 / 32;
+    Q5_0, "q5_0", "scale · (code - 16).", 32: "low 4 bits" 16 / 32, "high bit" 4 / 32, "scale f16" 2 / 32;
+    Q5_1, "q5_1", "scale · code + minimum.", 32: "low 4 bits" 16 / 32, "high bit" 4 / 32, "scale f16, minimum f16" 4 / 32;
+    Q8_0, "q8_0", "scale · code.", 32: "codes i8" 32 / 32, "scale f16" 2 / 32;
+    Q2_K, "q2_k", "d · scale · code - dmin · minimum.", 256:
         "codes" 8 / 32, "scale in the low nibble, minimum in the high one" 1 / 16, "d f16, dmin f16" 4 / 256;
-    Q3_K, "d · scale · (code - 4).", 256: "low 2 bits" 8 / 32, "high bit" 4 / 32, "scale i8" 1 / 16, "d f16" 2 / 256;
-    Q4_K, "d · scale · code - dmin · minimum.", 256:
+    Q3_K, "q3_k", "d · scale · (code - 4).", 256: "low 2 bits" 8 / 32, "high bit" 4 / 32, "scale i8" 1 / 16, "d f16" 2 / 256;
+    Q4_K, "q4_k", "d · scale · code - dmin · minimum.", 256:
         "codes" 16 / 32, "scale u8, minimum u8" 2 / 32, "d f16, dmin f16" 4 / 256;
-    Q5_K, "d · scale · code - dmin · minimum.", 256:
+    Q5_K, "q5_k", "d · scale · code - dmin · minimum.", 256:
         "low 4 bits" 16 / 32, "high bit" 4 / 32, "scale u8, minimum u8" 2 / 32, "d f16, dmin f16" 4 / 256;
-    Q6_K, "d · scale · (code - 32).", 256: "low 4 bits" 16 / 32, "high 2 bits" 8 / 32, "scale i8" 1 / 16, "d f16" 2 / 256;
-    Q8_K, "d · code.", 256: "codes i8" 32 / 32, "d f32" 4 / 256;
-    IQ4_NL, "scale · table\\[code\\].", 32: "codes" 16 / 32, "scale f16" 2 / 32;
-    IQ4_XS, "d · scale · table\\[code\\].", 256: "codes" 16 / 32, "scale i8" 1 / 32, "d f16" 2 / 256;
-    MXFP4, "2^(exponent - 128) · table\\[code\\].", 32: "codes" 16 / 32, "exponent u8" 1 / 32;
+    Q6_K, "q6_k", "d · scale · (code - 32).", 256: "low 4 bits" 16 / 32, "high 2 bits" 8 / 32, "scale i8" 1 / 16, "d f16" 2 / 256;
+    Q8_K, "q8_k", "d · code.", 256: "codes i8" 32 / 32, "d f32" 4 / 256;
+    IQ4_NL, "iq4_nl", "scale · table\\[code\\].", 32: "codes" 16 / 32, "scale f16" 2 / 32;
+    IQ4_XS, "iq4_xs", "d · scale · table\\[code\\].", 256: "codes" 16 / 32, "scale i8" 1 / 32, "d f16" 2 / 256;
+    MXFP4, "mxfp4", "2^(exponent - 128) · table\\[code\\].", 32: "codes" 16 / 32, "exponent u8" 1 / 32;
 }

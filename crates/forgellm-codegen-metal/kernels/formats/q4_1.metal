@@ -1,0 +1,31 @@
+// scale * code + minimum
+
+struct Q4_1 {
+    static constant constexpr const uint PIECE = 32;
+    static constant constexpr const uint SPAN = PIECE;
+    static constant constexpr const bool MINIMUM = true;
+
+    template <uint N> struct Part {
+        Words<N / 8> codes;
+        float2 scale_and_minimum;
+    };
+
+    template <uint N> static Part<N> load(Matrix matrix, uint row, uint first) {
+        uint index = row * matrix.inputs + first;
+        uint all = matrix.outputs * matrix.inputs;
+        device const half2 *scales = (device const half2 *)(matrix.planes + next_plane(all / 2));
+        return {load_words<N / 8>(matrix.planes, index / N), float2(scales[index / 32])};
+    }
+
+    template <uint N> static float4 quad(thread const Part<N> &part, uint q) {
+        return unsigned_floats(nibbles(part.codes, q));
+    }
+
+    template <uint N> static float scale(thread const Part<N> &part, uint) {
+        return part.scale_and_minimum.x;
+    }
+
+    template <uint N> static float minimum(thread const Part<N> &part, uint) {
+        return part.scale_and_minimum.y;
+    }
+};

@@ -1,0 +1,33 @@
+// scale * (code - 16)
+
+struct Q5_0 {
+    static constant constexpr const uint PIECE = 32;
+    static constant constexpr const uint SPAN = PIECE;
+    static constant constexpr const bool MINIMUM = true;
+
+    template <uint N> struct Part {
+        Words<N / 8> low;
+        uint high;
+        float scale;
+    };
+
+    template <uint N> static Part<N> load(Matrix matrix, uint row, uint first) {
+        uint index = row * matrix.inputs + first;
+        uint all = matrix.outputs * matrix.inputs;
+        device const uchar *high = matrix.planes + next_plane(all / 2);
+        device const half *scales = (device const half *)(high + next_plane(all / 8));
+        return {load_words<N / 8>(matrix.planes, index / N), ((device const uint *)high)[index / 32] >> (first % 32 / 4), scales[index / 32]};
+    }
+
+    template <uint N> static float4 quad(thread const Part<N> &part, uint q) {
+        return unsigned_floats(nibbles(part.low, q) | bits(part.high, q) << 4);
+    }
+
+    template <uint N> static float scale(thread const Part<N> &part, uint) {
+        return part.scale;
+    }
+
+    template <uint N> static float minimum(thread const Part<N> &part, uint) {
+        return -16.0f * part.scale;
+    }
+};

@@ -1,0 +1,30 @@
+// d * code
+
+struct Q8_K {
+    static constant constexpr const uint PIECE = 16;
+    static constant constexpr const uint SPAN = PIECE;
+    static constant constexpr const bool MINIMUM = false;
+
+    template <uint N> struct Part {
+        Words<N / 4> codes;
+        float scale;
+    };
+
+    template <uint N> static Part<N> load(Matrix matrix, uint row, uint first) {
+        uint index = row * matrix.inputs + first;
+        device const float *d = (device const float *)(matrix.planes + next_plane(matrix.outputs * matrix.inputs));
+        return {load_words<N / 4>(matrix.planes, index / N), d[index / 256]};
+    }
+
+    template <uint N> static float4 quad(thread const Part<N> &part, uint q) {
+        return signed_floats(part.codes.word[q]);
+    }
+
+    template <uint N> static float scale(thread const Part<N> &part, uint) {
+        return part.scale;
+    }
+
+    template <uint N> static float minimum(thread const Part<N> &, uint) {
+        return 0.0f;
+    }
+};

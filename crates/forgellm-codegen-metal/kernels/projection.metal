@@ -1,0 +1,159 @@
+// What projections of few rows share: inputs in threadgroup memory, and sums of weights times inputs.
+//
+// A team of 8 lanes computes TEAM_ROWS rows of a matrix, for BATCH rows of inputs at once. In a step, each lane takes a piece of a weight row,
+// 16 bytes of codes for most formats, so a team reads 128 consecutive bytes of a row and a simdgroup has 4 * TEAM_ROWS such reads under way. A
+// piece is unpacked once for all rows of inputs; inputs are read from threadgroup memory once for all TEAM_ROWS. Scales and minima are applied
+// to the sums of a span, not to its elements.
+
+constant uint INPUTS [[function_constant(0)]];
+// Whether inputs pass a root-mean-square norm.
+constant bool NORM [[function_constant(1)]];
+constant float NORM_EPSILON [[function_constant(2)]];
+// Bit p: part p has a bias.
+constant uint BIASES [[function_constant(6)]];
+
+constant uint TEAM = 8;
+constant uint TEAMS = 32 / TEAM;
+
+// Inputs are kept in chunks of so many per row. More take threadgroup memory from other threadgroups of the core, fewer cost barriers.
+constexpr uint chunk_inputs(uint batch) {
+    return batch == 1 ? 2048 : batch == 8 ? 512 : 1024;
+}
+
+// Inputs lie in groups of 8 float4 with one float4 between them: so the 8 lanes of a team, a group (or half a group, ...) apart, read from
+// different banks.
+inline uint chunk_place(uint quad) {
+    return quad + quad / 8;
+}
+
+// The float4 that a chunk takes per row.
+constexpr uint chunk_quads(uint batch) {
+    return chunk_inputs(batch) / 32 * 9;
+}
+
+template <uint TEAM_ROWS, uint BATCH> struct Sums {
+    float of[TEAM_ROWS][BATCH];
+};
+
+// Inputs input .. input + 4 of a row; zeros behind the last.
+inline float4 load_inputs(device const float *row, uint input) {
+    float4 values = float4(0.0f);
+    if (INPUTS % 4 == 0) {
+        if (input < INPUTS) {
+            values = *(device const float4 *)(row + input);
+        }
+    } else {
+        for (uint i = 0; i < 4 && input + i < INPUTS; i++) {
+            values[i] = row[input + i];
+        }
+    }
+    return values;
+}
+
+// Copies inputs first .. first + chunk_inputs of each row, times the norm's weight, with zeros behind the last, and adds up the squares of what
+// this thread copies. Rows beyond `rows` repeat the last one.
+template <uint BATCH>
+inline void load_chunk(device const float *x, device const float *norm, uint rows, uint first, uint thread_index, uint threads,
+                       threadgroup float4 *chunk, thread float *squares) {
+    uint count = min(chunk_inputs(BATCH), padded(INPUTS) - first);
+    for (uint quad = thread_index; quad < count / 4; quad += threads) {
+        uint input = first + 4 * quad;
+        float4 weight = NORM ? load_inputs(norm, input) : float4(1.0f);
+        for (uint m = 0; m < BATCH; m++) {
+            float4 values = load_inputs(x + min(m, rows - 1) * INPUTS, input);
+            if (NORM) {
+                squares[m] += dot(values, values);
+                values *= weight;
+            }
+            chunk[m * chunk_quads(BATCH) + chunk_place(quad)] = values;
+        }
+    }
+}
+
+// Adds up the squares of all threads: `partial` [simdgroups][BATCH] gets one sum per simdgroup. A barrier must follow.
+template <uint BATCH>
+inline void publish_squares(thread const float *squares, uint lane, uint simdgroup, threadgroup float *partial) {
+    for (uint m = 0; m < BATCH; m++) {
+        float sum = simd_sum(squares[m]);
+        if (lane == 0) {
+            partial[simdgroup * BATCH + m] = sum;
+        }
+    }
+}
+
+// The squares of row m, of all simdgroups.
+template <uint BATCH> inline float squares_of(threadgroup const float *partial, uint simdgroups, uint m) {
+    float sum = 0.0f;
+    for (uint i = 0; i < simdgroups; i++) {
+        sum += partial[i * BATCH + m];
+    }
+    return sum;
+}
+
+// 1 / sqrt(mean square + epsilon) of row m of the inputs.
+template <uint BATCH> inline float norm_factor(threadgroup const float *partial, uint simdgroups, uint m) {
+    return precise::rsqrt(squares_of<BATCH>(partial, simdgroups, m) / float(INPUTS) + NORM_EPSILON);
+}
+
+// Adds the products of a chunk, inputs first and on, and of the rows of a matrix. `lane` counts within the team.
+template <typename Format, uint TEAM_ROWS, uint BATCH>
+inline void accumulate(Matrix matrix, thread const uint *rows, uint first, uint lane, threadgroup const float4 *chunk,
+                       thread Sums<TEAM_ROWS, BATCH> &sums) {
+    constexpr uint PIECE = Format::PIECE;
+    constexpr uint SPAN = Format::SPAN;
+    uint pieces = min(chunk_inputs(BATCH), padded(INPUTS) - first) / PIECE;
+    for (uint piece = lane; piece < pieces; piece += TEAM) {
+        typename Format::template Part<PIECE> parts[TEAM_ROWS];
+        #pragma unroll
+        for (uint r = 0; r < TEAM_ROWS; r++) {
+            parts[r] = Format::template load<PIECE>(matrix, rows[r], first + piece * PIECE);
+        }
+        threadgroup const float4 *x = chunk + chunk_place(piece * PIECE / 4);
+        #pragma unroll
+        for (uint span = 0; span < PIECE / SPAN; span++) {
+            float products[TEAM_ROWS][BATCH];
+            float totals[BATCH];
+            for (uint m = 0; m < BATCH; m++) {
+                totals[m] = 0.0f;
+                for (uint r = 0; r < TEAM_ROWS; r++) {
+                    products[r][m] = 0.0f;
+                }
+            }
+            #pragma unroll
+            for (uint q = span * SPAN / 4; q < (span + 1) * SPAN / 4; q++) {
+                float4 inputs[BATCH];
+                for (uint m = 0; m < BATCH; m++) {
+                    inputs[m] = x[m * chunk_quads(BATCH) + q];
+                    if (Format::MINIMUM) {
+                        totals[m] += inputs[m].x + inputs[m].y + inputs[m].z + inputs[m].w;
+                    }
+                }
+                for (uint r = 0; r < TEAM_ROWS; r++) {
+                    float4 codes = Format::quad(parts[r], q);
+                    for (uint m = 0; m < BATCH; m++) {
+                        products[r][m] += dot(codes, inputs[m]);
+                    }
+                }
+            }
+            for (uint r = 0; r < TEAM_ROWS; r++) {
+                for (uint m = 0; m < BATCH; m++) {
+                    sums.of[r][m] += Format::scale(parts[r], span) * products[r][m];
+                    if (Format::MINIMUM) {
+                        sums.of[r][m] += Format::minimum(parts[r], span) * totals[m];
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Gives every lane the sum over its team.
+template <uint TEAM_ROWS, uint BATCH> inline void add_up(thread Sums<TEAM_ROWS, BATCH> &sums) {
+    for (uint r = 0; r < TEAM_ROWS; r++) {
+        for (uint m = 0; m < BATCH; m++) {
+            for (uint distance = TEAM / 2; distance > 0; distance /= 2) {
+                sums.of[r][m] += simd_shuffle_xor(sums.of[r][m], ushort(distance));
+            }
+        }
+    }
+}

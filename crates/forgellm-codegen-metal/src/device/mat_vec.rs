@@ -1,0 +1,143 @@
+//! Projections of few rows: see `mat_vec.metal`.
+
+use super::elementwise::Activation;
+use super::format::{FormatInfo, format_files};
+use super::gemm::{Gemm, MAX_PARTS};
+use super::kernels::KernelNeeds;
+use super::launch::{Launch, flag, float, unsigned};
+use super::run::{Binding, Run};
+use super::weights::{AnyMatrix, Vector};
+
+/// Rows of inputs that the kernel is instantiated for; a step's rows take the next larger one.
+pub const BATCHES: [usize; 4] = [1, 2, 4, 8];
+
+/// The most rows of inputs.
+pub const MAX_ROWS: usize = BATCHES[3];
+
+/// Rows of the matrix that a team of lanes computes at a time.
+const TEAM_ROWS: usize = 2;
+
+/// Teams of a simdgroup.
+const TEAMS: usize = 4;
+
+/// A projection of up to [`MAX_ROWS`] rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MatVec {
+    /// Shapes and fused operations.
+    pub shape: Gemm,
+    /// The epsilon of the inputs' root-mean-square norm, if they have one.
+    pub norm: Option<f32>,
+}
+
+impl MatVec {
+    /// The dispatch for so many rows. Buffers: input, residual, output; the number of rows as u32; the parts' matrices from 4 on, their biases
+    /// from 7 on, the norm's weight at 10. All are bound: what is not there, by anything.
+    ///
+    /// # Panics
+    ///
+    /// If there are no parts or too many, if the parts of a gate are not two of the same size, or if there are more rows than [`MAX_ROWS`].
+    pub fn launch(&self, rows: usize) -> Launch {
+        let Gemm { inputs, parts, gate, residual } = &self.shape;
+        assert!((1..=MAX_PARTS).contains(&parts.len()), "a projection of {} parts", parts.len());
+        assert!(
+            gate.is_none() || parts.len() == 2 && parts[0].outputs == parts[1].outputs,
+            "a gate multiplies another part of its size"
+        );
+        let outputs = |part: usize| parts.get(part).map_or(0, |part| part.outputs);
+        let biases = parts.iter().enumerate().map(|(number, part)| usize::from(part.bias) << number).sum();
+        let batch = batch(rows);
+        let simdgroups = simdgroups(parts.iter().map(|part| part.outputs).sum(), batch);
+        let tile = simdgroups * TEAMS * TEAM_ROWS;
+        let tiles = match gate {
+            Some(_) => outputs(0).div_ceil(tile),
+            None => parts.iter().map(|part| part.outputs.div_ceil(tile)).sum(),
+        };
+        let formats: Vec<&FormatInfo> = parts.iter().map(|part| part.format).collect();
+        Launch {
+            function: name(&arguments(&formats), batch),
+            constants: vec![
+                unsigned(0, *inputs),
+                flag(1, self.norm.is_some()),
+                float(2, self.norm.unwrap_or(0.0)),
+                unsigned(3, outputs(0)),
+                unsigned(4, outputs(1)),
+                unsigned(5, outputs(2)),
+                unsigned(6, biases),
+                flag(7, *residual),
+                flag(8, gate.is_some()),
+                unsigned(9, gate.map_or(0, Activation::number)),
+            ],
+            threadgroups: [tiles, 1, 1],
+            threads: [simdgroups * 32, 1, 1],
+        }
+    }
+}
+
+/// What projections whose parts have these formats need.
+pub fn mat_vec_needs(formats: &[&FormatInfo]) -> KernelNeeds {
+    let arguments = arguments(formats);
+    let instantiations = BATCHES.iter().map(|batch| {
+        let [a, b, c] = arguments.map(|format| format.name);
+        let kernel = format!("mat_vec<{a}, {b}, {c}, {TEAM_ROWS}, {batch}>");
+        let name = name(&arguments, *batch);
+        format!("template [[host_name(\"{name}\")]] kernel decltype({kernel}) {kernel};")
+    });
+    let mut files = format_files(formats);
+    files.extend(["activation.metal", "projection.metal", "mat_vec.metal"]);
+    KernelNeeds { files, instantiations: instantiations.collect() }
+}
+
+/// Encodes `output` = the projection of `input`, or of its norm: [rows, inputs] to [rows, outputs of all parts], or [rows, outputs of a part]
+/// with a gate. `residual` may be `output`; the input may not overlap it.
+pub(crate) fn mat_vec(
+    run: &Run<'_>,
+    rows: usize,
+    input: Binding<'_>,
+    norm: Option<(Vector, f32)>,
+    shape: Gemm,
+    parts: &[(AnyMatrix, Option<Vector>)],
+    [residual, output]: [Binding<'_>; 2],
+) {
+    let launch = MatVec { shape, norm: norm.map(|(_, epsilon)| epsilon) }.launch(rows);
+    let mut buffers = vec![(0, input), (1, residual), (2, output)];
+    for number in 0..MAX_PARTS {
+        let (matrix, bias) = parts.get(number).unwrap_or(&parts[0]);
+        buffers.push((4 + number, run.matrix(matrix)));
+        buffers.push((4 + MAX_PARTS + number, bias.map_or(input, |bias| run.vector(bias))));
+    }
+    buffers.push((10, norm.map_or(input, |(weight, _)| run.vector(weight))));
+    launch.encode(run, &buffers, &[(3, &(rows as u32).to_le_bytes())]);
+}
+
+/// The instantiation for so many rows.
+///
+/// # Panics
+///
+/// If there are more than [`MAX_ROWS`].
+pub(crate) fn batch(rows: usize) -> usize {
+    let batch = BATCHES.into_iter().find(|batch| rows <= *batch);
+    assert!(batch.is_some(), "{rows} rows of inputs, at most {MAX_ROWS} go through the mat-vec");
+    batch.unwrap_or(MAX_ROWS)
+}
+
+/// Simdgroups of a threadgroup. More share one copy of the inputs: the traffic beside the weights falls, from 0.4 of them (4-bit weights, inputs
+/// with a norm) for 4 simdgroups to 0.1 for 16. But there must be threadgroups for all cores, and many rows of inputs take many registers.
+fn simdgroups(outputs: usize, batch: usize) -> usize {
+    match outputs {
+        ..8192 => 4,
+        8192..16384 => 8,
+        _ if batch > 2 => 8,
+        _ => 16,
+    }
+}
+
+/// The formats that the kernel is instantiated with: what is missing repeats the first, so that one kernel serves parts of one format,
+/// however many there are.
+fn arguments<'f>(formats: &[&'f FormatInfo]) -> [&'f FormatInfo; MAX_PARTS] {
+    std::array::from_fn(|number| formats.get(number).copied().unwrap_or(formats[0]))
+}
+
+fn name(arguments: &[&FormatInfo; MAX_PARTS], batch: usize) -> String {
+    let [a, b, c] = arguments.map(|format| format.name.to_lowercase());
+    format!("mat_vec_{a}_{b}_{c}_{batch}")
+}

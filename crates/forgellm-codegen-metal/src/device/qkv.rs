@@ -1,0 +1,170 @@
+//! From the hidden state to attention: projection, norms of heads, rope and cache write as one operation. See `qkv.metal`.
+
+use super::format::{FormatInfo, format_files};
+use super::kernels::KernelNeeds;
+use super::launch::{Launch, flag, float, unsigned};
+use super::linear::{Input, Output, Part, linear, linear_needs};
+use super::mat_vec::{BATCHES, batch};
+use super::rope::{RopeKv, rope_kv, rope_needs};
+use super::run::Run;
+use crate::runtime::buffer::{Buffer, Rows};
+
+/// Projects `input` to queries, keys and values ([`linear`]), and takes them to `q` and into the cache ([`rope_kv`]): in one dispatch for few
+/// rows, else by way of `joint`. W = (heads + 2 · kv_heads) · head_dim, Q = heads · head_dim.
+pub fn qkv<const IN: usize, const W: usize, const Q: usize>(
+    run: &Run<'_>,
+    input: Input<IN, Rows>,
+    parts: &[Part<IN>; 3],
+    how: &RopeKv,
+    cache: usize,
+    joint: Buffer<W>,
+    q: Buffer<Q>,
+) {
+    let rows = run.rows::<Rows>();
+    let shape = Qkv {
+        inputs: IN,
+        norm: input.norm.map(|(_, epsilon)| epsilon),
+        formats: parts.map(|part| part.matrix.format),
+        biases: parts.map(|part| part.bias.is_some()),
+        heads: *how,
+    };
+    if rows > shape.max_rows() {
+        linear(run, input, parts, Output::store(joint));
+        run.barrier();
+        return rope_kv(run, joint, how, cache, q);
+    }
+    let RopeKv { heads, kv_heads, head_dim, .. } = *how;
+    let widths = parts.map(|part| part.matrix.outputs);
+    assert_eq!(widths, [heads, kv_heads, kv_heads].map(|heads| heads * head_dim), "queries, keys and values");
+    assert_eq!(Q, heads * head_dim, "queries");
+    input.buffer.any().assert_apart(q.any());
+    let Some(place) = run.cache(cache) else { return };
+    let spec = place.layer.spec;
+    assert!(spec.kv_heads == kv_heads && spec.head_dim == head_dim, "the cache has another shape");
+    let (x, frequencies) = (run.at(input.buffer), run.vector(how.rope.inv_freq));
+    let mut buffers = vec![(0, x), (2, run.at(q))];
+    for (number, part) in parts.iter().enumerate() {
+        buffers.push((4 + number, run.matrix(&part.matrix)));
+        buffers.push((7 + number, part.bias.map_or(x, |bias| run.vector(bias))));
+    }
+    buffers.extend([
+        (10, input.norm.map_or(x, |(weight, _)| run.vector(weight))),
+        (11, place.keys),
+        (12, place.values),
+        (13, place.tables),
+        (14, run.positions()),
+        (15, run.slots()),
+        (16, frequencies),
+        (17, how.q_norm.map_or(frequencies, |norm| run.vector(norm.weight))),
+        (18, how.k_norm.map_or(frequencies, |norm| run.vector(norm.weight))),
+    ]);
+    let pages_per_sequence = (place.pages_per_sequence as u32).to_le_bytes();
+    let bytes = [(3, &(rows as u32).to_le_bytes()[..]), (19, &pages_per_sequence[..])];
+    shape.launch(place.page, rows).encode(run, &buffers, &bytes);
+}
+
+/// What the operation needs for parts of these formats.
+pub fn qkv_needs(formats: [&FormatInfo; 3]) -> KernelNeeds {
+    let mut files = format_files(&formats);
+    files.extend(["projection.metal", "kv_cache.metal", "rope.metal", "qkv.metal"]);
+    let [a, b, c] = formats.map(|format| format.name);
+    let instantiations = TEAM_PAIRS.iter().flat_map(|pairs| {
+        BATCHES.iter().filter(|batch| **batch <= max_rows(*pairs)).map(move |batch| {
+            let kernel = format!("qkv<{a}, {b}, {c}, {pairs}, {batch}>");
+            let name = name(formats, *pairs, *batch);
+            format!("template [[host_name(\"{name}\")]] kernel decltype({kernel}) {kernel};")
+        })
+    });
+    let fused = KernelNeeds { files, instantiations: instantiations.collect() };
+    fused.and(linear_needs(&formats)).and(rope_needs())
+}
+
+/// The shape of the operation in one dispatch.
+#[derive(Debug, Clone, Copy)]
+pub struct Qkv {
+    /// Elements of the hidden state.
+    pub inputs: usize,
+    /// The epsilon of its root-mean-square norm, if it has one.
+    pub norm: Option<f32>,
+    /// How the matrices of queries, keys and values are stored.
+    pub formats: [&'static FormatInfo; 3],
+    /// Which of them have a bias.
+    pub biases: [bool; 3],
+    /// Heads, their norms, rope.
+    pub heads: RopeKv,
+}
+
+/// Pairs of elements that a team of lanes computes at a time: the kernel is instantiated for each.
+const TEAM_PAIRS: [usize; 2] = [1, 2];
+
+/// Pairs of a simdgroup whose teams have one each.
+const TEAMS: usize = 4;
+
+/// Simdgroups of a threadgroup where heads have no norms, so that a head may be several threadgroups'.
+const SIMDGROUPS: usize = 4;
+
+/// The most simdgroups of a threadgroup.
+const MAX_SIMDGROUPS: usize = 16;
+
+impl Qkv {
+    /// The most rows that one dispatch takes.
+    pub fn max_rows(&self) -> usize {
+        max_rows(self.team_pairs())
+    }
+
+    /// The dispatch for so many rows. Buffers: hidden state, q at 2; the number of rows as u32 at 3; matrices from 4, biases from 7, the norm's
+    /// weight at 10; from 11 on keys and values of the cache, page tables, positions, slots, frequencies, norms of q and k; entries of a page
+    /// table as u32. All are bound: what is not there, by anything.
+    pub fn launch(&self, page: usize, rows: usize) -> Launch {
+        let batch = batch(rows);
+        let biases = (0..3).map(|part| usize::from(self.biases[part]) << part).sum();
+        let heads = &self.heads;
+        let constants = [
+            unsigned(0, self.inputs),
+            flag(1, self.norm.is_some()),
+            float(2, self.norm.unwrap_or(0.0)),
+            unsigned(6, biases),
+        ];
+        let (pairs, team_pairs, simdgroups) = (heads.head_dim / 2, self.team_pairs(), self.simdgroups());
+        Launch {
+            function: name(self.formats, team_pairs, batch),
+            // Heads, rope and cache are specialised as where they are an operation of their own.
+            constants: [heads.launch(page, rows).constants, constants.into()].concat(),
+            threadgroups: [
+                pairs.div_ceil(simdgroups * TEAMS * team_pairs),
+                heads.heads + 2 * heads.kv_heads,
+                1,
+            ],
+            threads: [simdgroups * 32, 1, 1],
+        }
+    }
+
+    /// A head with a norm is one threadgroup's.
+    fn normed(&self) -> bool {
+        self.heads.q_norm.is_some() || self.heads.k_norm.is_some()
+    }
+
+    fn team_pairs(&self) -> usize {
+        let pairs = self.heads.head_dim / 2;
+        if self.normed() && pairs > MAX_SIMDGROUPS * TEAMS { 2 } else { 1 }
+    }
+
+    fn simdgroups(&self) -> usize {
+        if !self.normed() {
+            return SIMDGROUPS;
+        }
+        let simdgroups = (self.heads.head_dim / 2).div_ceil(TEAMS * self.team_pairs());
+        assert!(simdgroups <= MAX_SIMDGROUPS, "heads of {} elements", self.heads.head_dim);
+        simdgroups
+    }
+}
+
+/// Two pairs for 8 rows would take more registers than 16 simdgroups have.
+fn max_rows(team_pairs: usize) -> usize {
+    8 / team_pairs
+}
+
+fn name(formats: [&FormatInfo; 3], team_pairs: usize, batch: usize) -> String {
+    let [a, b, c] = formats.map(|format| format.name.to_lowercase());
+    format!("qkv_{a}_{b}_{c}_{team_pairs}_{batch}")
+}
