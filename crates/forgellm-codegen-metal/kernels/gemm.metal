@@ -41,14 +41,14 @@ inline uint place_in_tile(uint row, uint input) {
     return ((row / 8) * (TILE_INPUTS / 8) + input / 8) * 64 + (row % 8) * 8 + input % 8;
 }
 
-// Elements 16 * part_of_group .. + 16 of a group; zeros if the part has no such row.
+// Weights first .. first + 16 of a row; zeros if the part has no such row.
 template <typename Format>
-inline void read_weights(device const uchar *weights, uint outputs, uint row, uint group, uint part_of_group, thread float *values) {
+inline void read_weights(device const uchar *planes, uint outputs, uint row, uint first, thread float4 *values) {
     if (row < outputs) {
-        Format::unpack16(weights, outputs, GEMM_INPUTS, row, group, part_of_group, values);
+        unpack16<Format>(Matrix{planes, outputs, GEMM_INPUTS}, row, first, values);
     } else {
-        for (uint i = 0; i < 16; i++) {
-            values[i] = 0.0f;
+        for (uint i = 0; i < 4; i++) {
+            values[i] = float4(0.0f);
         }
     }
 }
@@ -116,7 +116,7 @@ kernel void gemm(device const float *x [[buffer(0)]],
 
     // The weights that this thread unpacks.
     uint tile_row = thread_index / 2;
-    uint part_of_group = thread_index % 2;
+    uint weight_column = thread_index % 2 * 16;
     uint weight_part = GEMM_GATED ? tile_row / (TILE_COLUMNS / 2) : part;
     uint weight_row = first_output + (GEMM_GATED ? tile_row % (TILE_COLUMNS / 2) : tile_row);
 
@@ -141,24 +141,22 @@ kernel void gemm(device const float *x [[buffer(0)]],
 
     for (uint input = 0; input < GEMM_INPUTS; input += TILE_INPUTS) {
         // Device memory is read before the barrier, while other simdgroups may still multiply.
-        float weight_values[16];
-        uint weight_group = input / TILE_INPUTS;
+        float4 weight_values[4];
         if (weight_part == 0) {
-            read_weights<A>(weights_0, GEMM_OUTPUTS_0, weight_row, weight_group, part_of_group, weight_values);
+            read_weights<A>(weights_0, GEMM_OUTPUTS_0, weight_row, input + weight_column, weight_values);
         } else if (weight_part == 1) {
-            read_weights<B>(weights_1, GEMM_OUTPUTS_1, weight_row, weight_group, part_of_group, weight_values);
+            read_weights<B>(weights_1, GEMM_OUTPUTS_1, weight_row, input + weight_column, weight_values);
         } else {
-            read_weights<C>(weights_2, GEMM_OUTPUTS_2, weight_row, weight_group, part_of_group, weight_values);
+            read_weights<C>(weights_2, GEMM_OUTPUTS_2, weight_row, input + weight_column, weight_values);
         }
         float4 input_values[INPUT_QUADS];
         for (uint i = 0; i < INPUT_QUADS; i++) {
             input_values[i] = read_inputs(x, first_row + input_row + i * QUAD_ROWS, rows, input + input_column);
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
-        for (uint i = 0; i < 16; i += 4) {
-            float4 values = float4(weight_values[i], weight_values[i + 1], weight_values[i + 2], weight_values[i + 3]);
-            threadgroup Weight *place = weight_tile + place_in_tile(tile_row, 16 * part_of_group + i);
-            *(threadgroup vec<Weight, 4> *)place = vec<Weight, 4>(values);
+        for (uint i = 0; i < 4; i++) {
+            threadgroup Weight *place = weight_tile + place_in_tile(tile_row, weight_column + 4 * i);
+            *(threadgroup vec<Weight, 4> *)place = vec<Weight, 4>(weight_values[i]);
         }
         for (uint i = 0; i < INPUT_QUADS; i++) {
             threadgroup float *place = input_tile + place_in_tile(input_row + i * QUAD_ROWS, input_column);

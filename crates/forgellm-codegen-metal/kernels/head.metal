@@ -4,7 +4,8 @@
 // lanes; in the second, one simdgroup per wanted row does the same with the entries of all lists. A new entry goes in only if it beats the
 // last of the list, so nearly all logits cost one comparison.
 //
-// A logit that is not a number counts as minus infinity and sets a flag. Comparisons are on integers: fast math knows neither.
+// A logit that is not a number counts as minus infinity, and the row's first id becomes TOP_NAN. Comparisons are on integers: fast math
+// knows neither.
 
 constant uint TOP_VOCAB [[function_constant(70)]];
 constant uint TOP_K [[function_constant(71)]];
@@ -12,6 +13,8 @@ constant uint TOP_K [[function_constant(71)]];
 constant uint TOP_SEGMENT [[function_constant(72)]];
 // Lists of a row: TOP_VOCAB / TOP_SEGMENT, rounded up.
 constant uint TOP_LISTS [[function_constant(73)]];
+
+constant uint TOP_NAN = 0xffffffff;
 
 // A result.
 struct TopEntry {
@@ -148,18 +151,16 @@ kernel void top_lists(device const float *logits [[buffer(0)]],
     }
 }
 
-// best[w]: the most likely token of wanted row w, for the next step; top[w]: its TOP_K entries; nan[w]: whether a logit was not a number.
-// TOP_K is at most TOP_VOCAB. Threadgroups: wanted, of 32 threads.
+// top[w]: the TOP_K entries of wanted row w. TOP_K is at most TOP_VOCAB. Threadgroups: wanted, of 32 threads.
 template <uint REGISTERS>
 kernel void top_merge(device const Candidate *lists [[buffer(0)]],
                       device const uint *nans [[buffer(1)]],
-                      device uint *best [[buffer(2)]],
-                      device TopEntry *top [[buffer(3)]],
-                      device uint *nan [[buffer(4)]],
+                      device TopEntry *top [[buffer(2)]],
                       uint row [[threadgroup_position_in_grid]],
                       uint lane [[thread_index_in_simdgroup]]) {
     lists += (ulong)row * TOP_LISTS * TOP_K;
     nans += (ulong)row * TOP_LISTS;
+    top += (ulong)row * TOP_K;
     TopList<REGISTERS> merged;
     merged.clear();
     uint entries = TOP_LISTS * TOP_K;
@@ -167,21 +168,16 @@ kernel void top_merge(device const Candidate *lists [[buffer(0)]],
         uint own = start + lane;
         merged.offer(own < entries ? lists[own] : Candidate(0), lane);
     }
-    bool found = false;
+    bool nan = false;
     for (uint list = lane; list < TOP_LISTS; list += 32) {
-        found = found || nans[list] != 0;
+        nan = nan || nans[list] != 0;
     }
-    found = simd_any(found);
-    if (lane == 0) {
-        nan[row] = found;
-        best[row] = ~merged.entries[0].y;
-    }
+    nan = simd_any(nan);
     for (uint r = 0; r < REGISTERS; r++) {
         uint place = 32 * r + lane;
         if (place < TOP_K) {
-            device TopEntry &entry = top[(ulong)row * TOP_K + place];
-            entry.id = ~merged.entries[r].y;
-            entry.logit = logit_of(merged.entries[r]);
+            top[place].id = nan && place == 0 ? TOP_NAN : ~merged.entries[r].y;
+            top[place].logit = logit_of(merged.entries[r]);
         }
     }
 }

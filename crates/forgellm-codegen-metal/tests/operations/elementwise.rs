@@ -1,0 +1,97 @@
+//! Operations on single elements.
+
+use forgellm_codegen_metal::device::elementwise::{Activation, Elementwise, elementwise_needs};
+use forgellm_codegen_metal::gpu::Buffer;
+
+use crate::gpu::{Bound, Gpu, Random, download, nmse};
+
+/// erf by its series, for |x| < 4.
+fn erf(x: f64) -> f64 {
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    (sum * 2.0 / std::f64::consts::PI.sqrt()).clamp(-1.0, 1.0)
+}
+
+/// What an operation is in f64.
+fn exact(operation: Elementwise, a: f64, b: f64) -> f64 {
+    match operation {
+        Elementwise::Add => a + b,
+        Elementwise::Mul => a * b,
+        Elementwise::Scale(factor) => f64::from(factor) * a,
+        Elementwise::Softcap(cap) => f64::from(cap) * (a / f64::from(cap)).tanh(),
+        Elementwise::Activation(activation) => exact_activation(activation, a),
+    }
+}
+
+/// The activation in f64.
+pub fn exact_activation(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::GeluTanh => {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
+        }
+        Activation::GeluErf if x.abs() > 5.0 => x.max(0.0),
+        Activation::GeluErf => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+    }
+}
+
+const OPERATIONS: [Elementwise; 7] = [
+    Elementwise::Add,
+    Elementwise::Mul,
+    Elementwise::Scale(-0.37),
+    Elementwise::Softcap(30.0),
+    Elementwise::Activation(Activation::Silu),
+    Elementwise::Activation(Activation::GeluTanh),
+    Elementwise::Activation(Activation::GeluErf),
+];
+
+fn run(gpu: &Gpu, operation: Elementwise, a: &Buffer, b: &Buffer, y: &Buffer, elements: usize) {
+    let mut arguments = vec![(0, Bound::Buffer(a)), (2, Bound::Buffer(y)), (3, Bound::U32(elements))];
+    if matches!(operation, Elementwise::Add | Elementwise::Mul) {
+        arguments.push((1, Bound::Buffer(b)));
+    }
+    gpu.run(&[(operation.launch(elements), arguments)]);
+}
+
+#[test]
+fn elements_of_any_number() {
+    let gpu = Gpu::new(&elementwise_needs());
+    let mut random = Random(5);
+    for elements in [1, 3, 4, 5, 1023, 1024, 1025, 3 * 576 + 2] {
+        let scaled = |random: &mut Random| -> Vec<f32> {
+            random.normals(elements).iter().map(|x| x * 3.0).collect()
+        };
+        let (a, b) = (scaled(&mut random), scaled(&mut random));
+        for operation in OPERATIONS {
+            let (a_buffer, b_buffer, y) = (gpu.upload(&a), gpu.upload(&b), gpu.output(elements));
+            run(&gpu, operation, &a_buffer, &b_buffer, &y, elements);
+            let want: Vec<f64> =
+                a.iter().zip(&b).map(|(a, b)| exact(operation, f64::from(*a), f64::from(*b))).collect();
+            let error = nmse(&download(&y), &want);
+            assert!(error <= 1e-12, "{operation:?} of {elements}: NMSE {error:e}");
+
+            // In place.
+            run(&gpu, operation, &a_buffer, &b_buffer, &a_buffer, elements);
+            assert_eq!(download::<f32>(&a_buffer), download::<f32>(&y), "{operation:?} in place");
+        }
+    }
+}
+
+#[test]
+fn large_values_stay_numbers() {
+    let gpu = Gpu::new(&elementwise_needs());
+    let x = [-1e30f32, -1e6, -200.0, -88.0, -20.0, -1e-30, 0.0, 1e-30, 20.0, 88.0, 200.0, 1e6, 1e30];
+    let buffer = gpu.upload(&x);
+    for operation in OPERATIONS.into_iter().skip(3) {
+        let y = gpu.output(x.len());
+        run(&gpu, operation, &buffer, &buffer, &y, x.len());
+        for (x, y) in x.iter().zip(download::<f32>(&y)) {
+            let want = exact(operation, f64::from(*x), 0.0);
+            // GELU's cube of 1e30 is not a number in f32: only its sign and size matter there.
+            assert!((f64::from(y) - want).abs() <= 2e-7 * want.abs() + 1e-20, "{operation:?} of {x}: {y}, not {want}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Projections of many rows, norms, operations on elements and rows, and the most likely tokens: kernels in the simulator, every access
+//! checked, against f64.
+
+mod elementwise;
+mod gemm;
+mod gpu;
+mod head;
+mod norm;
+mod rows;
