@@ -1,0 +1,9 @@
+//! Projections of few rows, the fused way to attention, and the embedding: kernels in the simulator, every access checked, against f64.
+
+mod embed;
+mod mat_vec;
+#[allow(dead_code, reason = "shared with the tests of attention, which use the rest")]
+#[path = "../paged/mod.rs"]
+mod paged;
+mod qkv;
+mod weights;

@@ -1,0 +1,213 @@
+//! From the hidden state to attention.
+
+use forgellm_codegen_metal::device::qkv::{Qkv, qkv_needs};
+use forgellm_codegen_metal::device::rope::{HeadNorm, Rope, RopeKv, RopeStyle};
+use forgellm_codegen_metal::device::weights::Vector;
+use forgellm_codegen_metal::pack::format_of;
+use forgellm_frontend::ir::DType;
+use half::f16;
+
+use crate::paged::{Gpu, PAGE, Random, Tables, download, nmse};
+use crate::weights::{Weights, normed, wide};
+
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    inputs: usize,
+    types: [DType; 3],
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    rotary_dim: usize,
+    style: RopeStyle,
+    bias: bool,
+    norm: bool,
+    head_norm: bool,
+    /// Factor on sine and cosine.
+    scale: f32,
+    /// Slot and position of each row.
+    rows: &'static [(usize, usize)],
+}
+
+/// Positions that the page tables have room for.
+const LENGTHS: [usize; 3] = [70, 3000, 33];
+
+const ONE: &[(usize, usize)] = &[(1, 2999)];
+const THREE: &[(usize, usize)] = &[(0, 69), (1, 31), (2, 0)];
+const EIGHT: &[(usize, usize)] = &[(1, 64), (1, 65), (1, 66), (2, 32), (0, 0), (0, 1), (1, 2000), (0, 33)];
+
+const CASE: Case = Case {
+    inputs: 96,
+    types: [DType::Q5_0, DType::Q5_0, DType::Q8_0],
+    heads: 3,
+    kv_heads: 1,
+    head_dim: 64,
+    rotary_dim: 64,
+    style: RopeStyle::HalfSplit,
+    bias: true,
+    norm: true,
+    head_norm: false,
+    scale: 1.0,
+    rows: ONE,
+};
+
+const EPSILONS: [f32; 3] = [1e-5, 1e-6, 2e-6];
+
+impl Case {
+    fn shape(&self) -> Qkv {
+        // The tests bind buffers of their own, so the offsets of the weights are not used.
+        let vector = |len| Vector { offset: 0, len };
+        let norm = |eps| self.head_norm.then_some(HeadNorm { weight: vector(self.head_dim), eps });
+        Qkv {
+            inputs: self.inputs,
+            norm: self.norm.then_some(EPSILONS[0]),
+            formats: self.types.map(format_of),
+            biases: [self.bias; 3],
+            heads: RopeKv {
+                heads: self.heads,
+                kv_heads: self.kv_heads,
+                head_dim: self.head_dim,
+                q_norm: norm(EPSILONS[1]),
+                k_norm: norm(EPSILONS[2]),
+                rope: Rope { style: self.style, inv_freq: vector(self.rotary_dim / 2), scale: self.scale },
+            },
+        }
+    }
+
+    fn frequencies(&self) -> Vec<f32> {
+        let pair = |pair: usize| 10_000f64.powf(-2.0 * pair as f64 / self.rotary_dim as f64) as f32;
+        (0..self.rotary_dim / 2).map(pair).collect()
+    }
+
+    /// Norm and rope of a head.
+    fn finish(&self, head: &[f64], norm: Option<(&[f32], f32)>, position: usize) -> Vec<f64> {
+        let mut head = match norm {
+            Some((weight, epsilon)) => normed(head, weight, epsilon),
+            None => head.to_vec(),
+        };
+        for (pair, frequency) in self.frequencies().into_iter().enumerate() {
+            let (a, b) = match self.style {
+                RopeStyle::Interleaved => (2 * pair, 2 * pair + 1),
+                RopeStyle::HalfSplit => (pair, pair + self.rotary_dim / 2),
+            };
+            let (sin, cos) = (position as f64 * f64::from(frequency)).sin_cos();
+            let scale = f64::from(self.scale);
+            (head[a], head[b]) =
+                (scale * (head[a] * cos - head[b] * sin), scale * (head[a] * sin + head[b] * cos));
+        }
+        head
+    }
+
+    fn check(&self) {
+        let Case { inputs, heads, kv_heads, head_dim, rows, .. } = *self;
+        let mut random = Random((inputs + head_dim + rows.len()) as u64);
+        let tables = Tables::new(&LENGTHS, &mut random);
+        let widths = [heads, kv_heads, kv_heads].map(|heads| heads * head_dim);
+        let x = random.normals(rows.len() * inputs);
+        let norm = random.normals(inputs);
+        let weights: Vec<Weights> = (0..3)
+            .map(|part| Weights::random(self.types[part], widths[part], inputs, &mut random))
+            .collect();
+        let biases = widths.map(|width| random.normals(width));
+        let head_norms = [0, 1].map(|_| random.normals(head_dim));
+
+        let gpu = Gpu::new(&qkv_needs(self.types.map(format_of)));
+        let cache = vec![f16::NAN; tables.pages * kv_heads * PAGE * head_dim];
+        let (keys, values) = (gpu.upload(&cache), gpu.upload(&cache));
+        let q = gpu.output(rows.len() * widths[0]);
+        let list = |f: fn(&(usize, usize)) -> usize| rows.iter().map(|row| f(row) as u32).collect::<Vec<_>>();
+        let inputs_of = [
+            (0, gpu.upload(&x)),
+            (10, gpu.upload(&norm)),
+            (13, gpu.upload(&tables.entries)),
+            (14, gpu.upload(&list(|row| row.1))),
+            (15, gpu.upload(&list(|row| row.0))),
+            (16, gpu.upload(&self.frequencies())),
+            (17, gpu.upload(&head_norms[0])),
+            (18, gpu.upload(&head_norms[1])),
+        ];
+        let planes: Vec<_> = weights.iter().map(|weights| gpu.upload(&weights.packed)).collect();
+        let bias_buffers = biases.each_ref().map(|bias| gpu.upload(bias));
+        let mut buffers: Vec<_> = inputs_of.iter().map(|(index, buffer)| (*index, buffer, 0)).collect();
+        buffers.extend([(2, &q, 0), (11, &keys, 0), (12, &values, 0)]);
+        for part in 0..3 {
+            buffers.extend([(4 + part, &planes[part], 0), (7 + part, &bias_buffers[part], 0)]);
+        }
+        let bytes = [(3, rows.len()), (19, tables.pages_per_sequence)]
+            .map(|(index, value)| (index, (value as u32).to_le_bytes().to_vec()));
+        let shape = self.shape();
+        assert!(rows.len() <= shape.max_rows());
+        gpu.run(&[(shape.launch(PAGE, rows.len()), buffers, bytes.to_vec())]);
+
+        let (q, keys, values) = (download::<f32>(&q), download::<f16>(&keys), download::<f16>(&values));
+        let [mut want_q, mut want_cache, mut got_cache] = [vec![], vec![], vec![]];
+        let mut written = vec![false; cache.len()];
+        for ((slot, position), x) in rows.iter().zip(x.chunks(inputs)) {
+            let x = if self.norm { normed(&wide(x), &norm, EPSILONS[0]) } else { wide(x) };
+            for part in 0..3 {
+                let mut y = weights[part].times(&x);
+                if self.bias {
+                    y.iter_mut().zip(&biases[part]).for_each(|(y, bias)| *y += f64::from(*bias));
+                }
+                for (head, y) in y.chunks(head_dim).enumerate() {
+                    let norm = |part: usize| self.head_norm.then(|| (&head_norms[part][..], EPSILONS[1 + part]));
+                    let y = if part < 2 { self.finish(y, norm(part), *position) } else { y.to_vec() };
+                    if part == 0 {
+                        want_q.extend(y);
+                        continue;
+                    }
+                    let at = tables.element(*slot, *position, (kv_heads, head_dim), head);
+                    let cache = if part == 1 { &keys } else { &values };
+                    got_cache.extend(cache[at..at + head_dim].iter().map(|x| x.to_f32()));
+                    want_cache.extend(y);
+                    written[at..at + head_dim].fill(true);
+                }
+            }
+        }
+        let (q_error, cache_error) = (nmse(&q, &want_q), nmse(&got_cache, &want_cache));
+        assert!(q_error <= 1e-11, "{self:?}: queries, NMSE {q_error:e}");
+        assert!(cache_error <= 1e-6, "{self:?}: keys and values in f16, NMSE {cache_error:e}");
+        for (index, written) in written.into_iter().enumerate() {
+            let untouched = keys[index].is_nan() && values[index].is_nan();
+            assert!(written || untouched, "{self:?}: element {index} of the cache is nobody's");
+        }
+    }
+}
+
+/// SmolLM2, Qwen2.5 and Llama: heads that several threadgroups share.
+#[test]
+fn heads_without_norms() {
+    for rows in [ONE, THREE, EIGHT] {
+        Case { rows, ..CASE }.check();
+        Case { rows, norm: false, bias: false, style: RopeStyle::Interleaved, ..CASE }.check();
+    }
+    for head_dim in [8, 72, 128] {
+        Case { rows: THREE, head_dim, rotary_dim: head_dim, kv_heads: 3, ..CASE }.check();
+    }
+}
+
+/// Gemma 3 and Qwen3: heads that one threadgroup computes.
+#[test]
+fn heads_with_norms() {
+    let normed = Case { head_norm: true, bias: false, ..CASE };
+    for (head_dim, rows) in [(8, EIGHT), (64, ONE), (72, THREE), (128, EIGHT), (256, ONE), (248, THREE)] {
+        Case { head_dim, rotary_dim: head_dim, rows, ..normed }.check();
+    }
+}
+
+#[test]
+fn parts_of_heads_turn() {
+    for (rotary_dim, style) in [(32, RopeStyle::HalfSplit), (32, RopeStyle::Interleaved), (2, RopeStyle::HalfSplit)] {
+        Case { rotary_dim, style, rows: THREE, scale: 1.25, ..CASE }.check();
+    }
+    Case { head_norm: true, rotary_dim: 16, scale: 0.75, ..CASE }.check();
+}
+
+#[test]
+fn every_type() {
+    for &dtype in DType::ALL {
+        let inputs = dtype.block_elements().max(40);
+        let inputs = inputs - inputs % dtype.block_elements();
+        Case { types: [dtype; 3], inputs, rows: THREE, ..CASE }.check();
+    }
+    Case { types: [DType::Q4_K, DType::Q4_K, DType::Q6_K], inputs: 2304, ..CASE }.check();
+}
