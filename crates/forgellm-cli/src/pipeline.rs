@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use forgellm_codegen::{Program, Project, WeightsWriteError, plan_hash};
 use forgellm_codegen_cpu::{Cpu, CpuCodegenError, cpu_project, write_cpu_weights};
+use forgellm_codegen_metal::{Gpu, Metal, MetalCodegenError, metal_project, write_metal_weights};
 use forgellm_frontend::ir::{Graph, Verified};
 use forgellm_optimizer::{OptimizeError, Optimized, Options, optimize};
 use forgellm_plan::{Plan, PlanError, plan};
@@ -20,13 +21,28 @@ pub enum Target {
     Auto,
     /// The processor
     Cpu,
+    /// The GPU of a Mac with Apple silicon
+    Metal,
+    /// A Metal GPU that is simulated on the processor: slow, for tests
+    MetalSim,
 }
 
 impl Target {
     /// The target's own name, in keys and messages.
     pub fn name(self) -> &'static str {
-        match self {
+        match self.resolved() {
             Target::Auto | Target::Cpu => "cpu",
+            Target::Metal => "metal",
+            Target::MetalSim => "metal-sim",
+        }
+    }
+
+    /// What `auto` stands for on this machine; the others stand for themselves.
+    fn resolved(self) -> Target {
+        match self {
+            Target::Auto if cfg!(all(target_os = "macos", target_arch = "aarch64")) => Target::Metal,
+            Target::Auto => Target::Cpu,
+            other => other,
         }
     }
 }
@@ -48,9 +64,12 @@ pub enum CompileError {
         /// What it refuses.
         source: Box<PlanError>,
     },
-    /// The project.
+    /// The project for the CPU.
     #[error(transparent)]
-    Project(#[from] Box<CpuCodegenError>),
+    CpuProject(#[from] Box<CpuCodegenError>),
+    /// The project for Metal.
+    #[error(transparent)]
+    MetalProject(#[from] Box<MetalCodegenError>),
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightsWriteError),
@@ -58,6 +77,8 @@ pub enum CompileError {
 
 /// A compiled model: everything but the tensors' bytes, which stay in the model file.
 pub struct Compiled {
+    /// What it is compiled for.
+    pub target: Target,
     /// The schedule.
     pub plan: Verified<Plan>,
     /// What the program around the model must know.
@@ -80,8 +101,9 @@ pub fn optimized(model: &Model) -> Result<Optimized, CompileError> {
 /// When the target cannot run the model; names what it cannot.
 pub fn planned(graph: &Verified<Graph>, target: Target) -> Result<Verified<Plan>, CompileError> {
     let refused = |source| CompileError::Plan { target: target.name(), source: Box::new(source) };
-    match target {
+    match target.resolved() {
         Target::Auto | Target::Cpu => plan(graph, &Cpu).map_err(refused),
+        Target::Metal | Target::MetalSim => plan(graph, &Metal).map_err(refused),
     }
 }
 
@@ -103,7 +125,7 @@ pub fn compile(model: &Model, target: Target, name: Option<&str>) -> Result<Comp
         add_bos: spec.add_bos,
         chat_template: spec.chat_template.clone(),
     };
-    Ok(Compiled { plan, program, tokenizer_json: spec.to_tokenizer_json() })
+    Ok(Compiled { target: target.resolved(), plan, program, tokenizer_json: spec.to_tokenizer_json() })
 }
 
 /// `llama, 30 layers, 134.5 M parameters`
@@ -128,7 +150,12 @@ impl Compiled {
     /// # Errors
     /// When the parts of the project do not fit each other.
     pub fn project(&self) -> Result<Project, CompileError> {
-        Ok(cpu_project(&self.plan, &self.program).map_err(Box::new)?)
+        let gpu = match self.target {
+            Target::Auto | Target::Cpu => return Ok(cpu_project(&self.plan, &self.program).map_err(Box::new)?),
+            Target::Metal => Gpu::Apple,
+            Target::MetalSim => Gpu::Simulator,
+        };
+        Ok(metal_project(&self.plan, &self.program, gpu).map_err(Box::new)?)
     }
 
     /// Writes the weights file to `path`.
@@ -137,11 +164,17 @@ impl Compiled {
     /// When it cannot be written, or a tensor does not fit the plan.
     pub fn write_weights(&self, model: &Model, path: &Path, ui: &Ui) -> Result<(), CompileError> {
         let bar = ui.bytes("repacking weights", 0);
-        write_cpu_weights(&self.plan, &model.file, path, &mut |done, total| {
+        let progress = &mut |done, total| {
             bar.set_length(total);
             bar.set_position(done);
             true
-        })?;
+        };
+        match self.target {
+            Target::Auto | Target::Cpu => write_cpu_weights(&self.plan, &model.file, path, progress)?,
+            Target::Metal | Target::MetalSim => {
+                write_metal_weights(&self.plan, &model.file, path, progress)?;
+            }
+        }
         bar.finish_and_clear();
         Ok(())
     }

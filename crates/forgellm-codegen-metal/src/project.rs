@@ -24,7 +24,7 @@ static APPLE_MANIFEST: &str = include_str!("../apple/Cargo.toml");
 
 /// What the device layer needs beyond the runtime; this crate's own manifest holds the same.
 const DEVICE_DEPENDENCIES: &str = "[dependencies]\n\
-    bytemuck = \"1.25.2\"\n\
+    bytemuck = { version = \"1.25.2\", features = [\"derive\"] }\n\
     half = \"2.7.1\"\n";
 
 /// Crates of the simulator's manifest that only its command needs.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::gpu::{Constant, Device, GpuError, Library, Pipeline};
+use crate::gpu::{Constant, ConstantValue, Device, GpuError, Library, Pipeline};
 
 /// What a program's kernel source must hold for an operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub(crate) struct Kernels {
     pipelines: RefCell<HashMap<Key, Rc<Pipeline>>>,
 }
 
-/// A kernel's name and its constants.
-type Key = (String, Vec<Constant>);
+/// A kernel's name and its constants as bits.
+type Key = (String, Vec<(u32, u64)>);
 
 impl Kernels {
     /// No pipelines yet.
@@ -50,12 +50,29 @@ impl Kernels {
 
     /// The pipeline of `function` with these constants.
     pub(crate) fn pipeline(&self, function: &str, constants: &[Constant]) -> Result<Rc<Pipeline>, GpuError> {
-        let key = (function.to_owned(), constants.to_vec());
+        let constants_key = constants.iter().map(|constant| (constant.index, bits(constant.value))).collect();
+        let key: Key = (function.to_owned(), constants_key);
         if let Some(known) = self.pipelines.borrow().get(&key) {
             return Ok(Rc::clone(known));
         }
         let made = Rc::new(self.device.pipeline(&self.library, function, constants)?);
         self.pipelines.borrow_mut().insert(key, Rc::clone(&made));
         Ok(made)
+    }
+}
+
+/// The value as bits; within one kernel a constant always has the same type.
+fn bits(value: ConstantValue) -> u64 {
+    match value {
+        ConstantValue::Bool(value) => value.into(),
+        ConstantValue::I8(value) => value as u64,
+        ConstantValue::U8(value) => value.into(),
+        ConstantValue::I16(value) => value as u64,
+        ConstantValue::U16(value) | ConstantValue::F16(value) => value.into(),
+        ConstantValue::I32(value) => value as u64,
+        ConstantValue::U32(value) => value.into(),
+        ConstantValue::I64(value) => value as u64,
+        ConstantValue::U64(value) => value,
+        ConstantValue::F32(value) => value.to_bits().into(),
     }
 }
