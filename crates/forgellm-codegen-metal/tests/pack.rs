@@ -61,12 +61,13 @@ fn packed_matrices_stay_within_five_percent() {
 fn planes_are_aligned_and_apart() {
     for format in FORMATS {
         let layout = format.layout(3, 256).unwrap();
-        let ends = layout.row_bytes.map(|bytes| 3 * bytes);
-        for p in 0..format.planes.len() {
-            assert!(layout.offsets[p].is_multiple_of(PLANE_ALIGNMENT), "{}", format.name);
-            let next = if p + 1 < format.planes.len() { layout.offsets[p + 1] } else { layout.bytes };
-            assert!(layout.offsets[p] + ends[p] <= next, "{}: plane {p}", format.name);
+        let mut end = 0;
+        for (offset, row_bytes) in layout.offsets.into_iter().zip(layout.row_bytes).take(format.planes.len())
+        {
+            assert!(offset.is_multiple_of(PLANE_ALIGNMENT) && offset >= end, "{}: {layout:?}", format.name);
+            end = offset + 3 * row_bytes;
         }
+        assert_eq!(end, layout.bytes, "{}", format.name);
     }
 }
 

@@ -36,7 +36,10 @@ fn check(dtype: DType, width: usize, scale: f32, tokens: &[u32], results: &[u32]
                 token if token < VOCAB => scale * table.numbers[token * width + column],
                 _ => 0.0,
             };
-            assert!((got - want).abs() <= 1e-6 * want.abs(), "{dtype}, token {token}, column {column}: {got} {want}");
+            assert!(
+                (got - want).abs() <= 1e-6 * want.abs(),
+                "{dtype}, token {token}, column {column}: {got} {want}"
+            );
         }
     }
 }

@@ -104,9 +104,8 @@ impl Case {
         let widths = [heads, kv_heads, kv_heads].map(|heads| heads * head_dim);
         let x = random.normals(rows.len() * inputs);
         let norm = random.normals(inputs);
-        let weights: Vec<Weights> = (0..3)
-            .map(|part| Weights::random(self.types[part], widths[part], inputs, &mut random))
-            .collect();
+        let weights: Vec<Weights> =
+            (0..3).map(|part| Weights::random(self.types[part], widths[part], inputs, &mut random)).collect();
         let biases = widths.map(|width| random.normals(width));
         let head_norms = [0, 1].map(|_| random.normals(head_dim));
 
@@ -149,7 +148,8 @@ impl Case {
                     y.iter_mut().zip(&biases[part]).for_each(|(y, bias)| *y += f64::from(*bias));
                 }
                 for (head, y) in y.chunks(head_dim).enumerate() {
-                    let norm = |part: usize| self.head_norm.then(|| (&head_norms[part][..], EPSILONS[1 + part]));
+                    let norm =
+                        |part: usize| self.head_norm.then(|| (&head_norms[part][..], EPSILONS[1 + part]));
                     let y = if part < 2 { self.finish(y, norm(part), *position) } else { y.to_vec() };
                     if part == 0 {
                         want_q.extend(y);
@@ -196,7 +196,9 @@ fn heads_with_norms() {
 
 #[test]
 fn parts_of_heads_turn() {
-    for (rotary_dim, style) in [(32, RopeStyle::HalfSplit), (32, RopeStyle::Interleaved), (2, RopeStyle::HalfSplit)] {
+    for (rotary_dim, style) in
+        [(32, RopeStyle::HalfSplit), (32, RopeStyle::Interleaved), (2, RopeStyle::HalfSplit)]
+    {
         Case { rotary_dim, style, rows: THREE, scale: 1.25, ..CASE }.check();
     }
     Case { head_norm: true, rotary_dim: 16, scale: 0.75, ..CASE }.check();
