@@ -8,9 +8,6 @@ use crate::gpu::{
     Queue,
 };
 
-/// Kernels, with their weights in memory that is used as it is.
-pub const SOURCE: &str = include_str!("../../apple/shaders/kernels.metal");
-
 /// Values that the kernels take at once.
 pub const VALUES: usize = 4096;
 /// Threads of a threadgroup.
@@ -35,7 +32,13 @@ impl Memory for Weights {
 }
 
 /// Gives `offset + weights * (weights * x)`, where every threadgroup turns around the order of its values, twice.
-pub fn run(device: &Device, weights: Weights, x: &[f32; VALUES], offset: f32) -> Result<Vec<f32>, GpuError> {
+pub fn run(
+    device: &Device,
+    library: &Library,
+    weights: Weights,
+    x: &[f32; VALUES],
+    offset: f32,
+) -> Result<Vec<f32>, GpuError> {
     let memory: Arc<dyn Memory> = Arc::new(weights);
     let weights = device.buffer_over(&memory, "weights")?;
     let values = device.buffer(2 * size_of_val(x), "values")?;
@@ -43,13 +46,12 @@ pub fn run(device: &Device, weights: Weights, x: &[f32; VALUES], offset: f32) ->
     // SAFETY: the buffer is longer than `x`, and nothing runs yet.
     unsafe { values.contents().add(second).cast::<f32>().copy_from_nonoverlapping(x.as_ptr(), VALUES) };
 
-    let library = device.library(SOURCE, "kernels.metal")?;
     let constants = |last| {
         let threads = ConstantValue::U32(THREADS as u32);
         [Constant { index: 0, value: threads }, Constant { index: 1, value: ConstantValue::Bool(last) }]
     };
-    let first = device.pipeline(&library, "scale_and_turn", &constants(false))?;
-    let last = device.pipeline(&library, "scale_and_turn", &constants(true))?;
+    let first = device.pipeline(library, "scale_and_turn", &constants(false))?;
+    let last = device.pipeline(library, "scale_and_turn", &constants(true))?;
 
     let (queue, done) = (device.queue()?, device.event()?);
     let mut commands = queue.commands("first")?;
@@ -81,14 +83,26 @@ pub fn run(device: &Device, weights: Weights, x: &[f32; VALUES], offset: f32) ->
     Ok(result)
 }
 
+/// Runs it and compares the result with what it must be.
+pub fn check(device: &Device, library: &Library) -> Result<bool, GpuError> {
+    let weights: [f32; VALUES] = std::array::from_fn(|i| (i % 7) as f32 + 1.0);
+    let x: [f32; VALUES] = std::array::from_fn(|i| i as f32);
+    let result = run(device, library, Weights(weights), &x, 0.5)?;
+    let right = |(i, &value): (usize, &f32)| {
+        // Its place within its threadgroup is turned around and back. All numbers are exact.
+        let (start, place) = (i / THREADS * THREADS, i % THREADS);
+        value == x[i] * weights[i] * weights[start + THREADS - 1 - place] + 0.5
+    };
+    Ok(result.iter().enumerate().all(right))
+}
+
 /// The error of commands with a mistake in them.
-pub fn mistake(device: &Device) -> Result<Option<GpuError>, GpuError> {
-    let library = device.library(SOURCE, "kernels.metal")?;
+pub fn mistake(device: &Device, library: &Library) -> Result<Option<GpuError>, GpuError> {
     let constants = [
         Constant { index: 0, value: ConstantValue::U32(1) },
         Constant { index: 1, value: ConstantValue::Bool(true) },
     ];
-    let pipeline = device.pipeline(&library, "scale_and_turn", &constants)?;
+    let pipeline = device.pipeline(library, "scale_and_turn", &constants)?;
     let queue = device.queue()?;
     let mut commands = queue.commands("wrong")?;
     let mut encoder = commands.encoder(false, "only");

@@ -11,17 +11,26 @@ pub struct Constant {
 
 /// A value and its type.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(missing_docs, reason = "the names are the types")]
 pub enum ConstantValue {
+    /// `bool`
     Bool(bool),
+    /// `char`
     I8(i8),
+    /// `uchar`
     U8(u8),
+    /// `short`
     I16(i16),
+    /// `ushort`
     U16(u16),
+    /// `int`
     I32(i32),
+    /// `uint`
     U32(u32),
+    /// `long`
     I64(i64),
+    /// `ulong`
     U64(u64),
+    /// `float`
     F32(f32),
     /// The bits of a `half`.
     F16(u16),

@@ -73,17 +73,16 @@ impl Device {
             reason,
         };
         let raw = autoreleasepool(|_| {
-            let known = library.functions();
-            if !known.iter().any(|known| known == function) {
-                let (library, function) = (library.label.clone(), function.to_owned());
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(GpuError::UnknownFunction { library, function, known });
-            }
             let name = NSString::from_str(function);
-            let specialised = library
-                .raw
-                .newFunctionWithName_constantValues_error(&name, &constant_values(constants))
-                .map_err(|error| fail(error.localizedDescription().to_string()))?;
+            let specialised =
+                library.raw.newFunctionWithName_constantValues_error(&name, &constant_values(constants));
+            let specialised = match specialised {
+                Ok(specialised) => specialised,
+                Err(error) => {
+                    let reason = error.localizedDescription().to_string();
+                    return Err(library.unknown(function).unwrap_or_else(|| fail(reason)));
+                }
+            };
             self.raw()
                 .newComputePipelineStateWithFunction_error(&specialised)
                 .map_err(|error| fail(error.localizedDescription().to_string()))
@@ -117,20 +116,28 @@ impl Device {
 }
 
 impl Library {
-    /// The names of its kernels.
-    fn functions(&self) -> Vec<String> {
-        self.raw.functionNames().iter().map(|name| name.to_string()).collect()
+    /// That the library has no kernel `function`, if so.
+    fn unknown(&self, function: &str) -> Option<GpuError> {
+        let known: Vec<String> = self.raw.functionNames().iter().map(|name| name.to_string()).collect();
+        if known.iter().any(|known| known == function) {
+            return None;
+        }
+        Some(GpuError::UnknownFunction {
+            library: self.label.clone(),
+            function: function.to_owned(),
+            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+        })
     }
 }
 
 impl Pipeline {
-    pub(super) fn raw(&self) -> &ProtocolObject<dyn MTLComputePipelineState> {
-        &self.0.raw
-    }
-
     /// The kernel's name.
     pub fn function(&self) -> &str {
         &self.0.function
+    }
+
+    pub(super) fn raw(&self) -> &ProtocolObject<dyn MTLComputePipelineState> {
+        &self.0.raw
     }
 
     pub(super) fn limits(&self) -> KernelLimits {
