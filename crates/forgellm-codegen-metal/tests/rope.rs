@@ -46,9 +46,8 @@ impl Case {
     }
 
     fn rope_kv(&self) -> RopeKv {
-        let norm = |is: bool| {
-            is.then_some(HeadNorm { weight: Vector { offset: 0, len: self.head_dim }, eps: EPS })
-        };
+        let norm =
+            |is: bool| is.then_some(HeadNorm { weight: Vector { offset: 0, len: self.head_dim }, eps: EPS });
         RopeKv {
             heads: self.heads,
             kv_heads: self.kv_heads,
@@ -125,7 +124,11 @@ impl Step {
                 }
             }
         }
-        assert_eq!(cache.iter().filter(|half| **half & 0x7fff != 0).count(), written, "other places were written");
+        assert_eq!(
+            cache.iter().filter(|half| **half & 0x7fff != 0).count(),
+            written,
+            "other places were written"
+        );
     }
 }
 

@@ -17,7 +17,10 @@ pub fn rope_kv<const W: usize, const Q: usize>(
     q: Buffer<Q>,
 ) {
     let RopeKv { heads, kv_heads, head_dim, .. } = *how;
-    assert!(W == (heads + 2 * kv_heads) * head_dim && Q == heads * head_dim, "widths of queries, keys and values");
+    assert!(
+        W == (heads + 2 * kv_heads) * head_dim && Q == heads * head_dim,
+        "widths of queries, keys and values"
+    );
     qkv.any().assert_apart(q.any());
     let Some(place) = run.cache(cache) else { return };
     place.assert_shape(kv_heads, head_dim);
@@ -40,15 +43,17 @@ pub fn rope_kv<const W: usize, const Q: usize>(
 }
 
 /// output = input with every head of `head_dim` elements turned by its row's position. `output` may be `input`.
-pub fn rope<const N: usize>(run: &Run<'_>, input: Buffer<N>, head_dim: usize, rope: &Rope, output: Buffer<N>) {
+pub fn rope<const N: usize>(
+    run: &Run<'_>,
+    input: Buffer<N>,
+    head_dim: usize,
+    rope: &Rope,
+    output: Buffer<N>,
+) {
     assert!(head_dim > 0 && N.is_multiple_of(head_dim), "heads of {head_dim} do not divide rows of {N}");
     input.any().assert_same_or_apart(output.any());
-    let buffers = [
-        (0, run.at(input)),
-        (1, run.at(output)),
-        (2, run.positions()),
-        (3, run.vector(rope.inv_freq)),
-    ];
+    let buffers =
+        [(0, run.at(input)), (1, run.at(output)), (2, run.positions()), (3, run.vector(rope.inv_freq))];
     rope.launch(N / head_dim, head_dim, run.rows::<Rows>()).encode(run, &buffers, &[]);
 }
 

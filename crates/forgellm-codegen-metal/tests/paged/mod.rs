@@ -4,7 +4,6 @@ use forgellm_codegen_metal::device::kernels::KernelNeeds;
 use forgellm_codegen_metal::device::launch::Launch;
 use forgellm_codegen_metal::gpu::{Buffer, Device, Library, Options};
 use forgellm_codegen_metal::kernel_source;
-use half::f16;
 
 /// Positions of a page.
 pub const PAGE: usize = 32;
@@ -105,7 +104,13 @@ impl Tables {
     }
 
     /// The first element of a position's key or value.
-    pub fn element(&self, slot: usize, position: usize, (kv_heads, head_dim): (usize, usize), kv_head: usize) -> usize {
+    pub fn element(
+        &self,
+        slot: usize,
+        position: usize,
+        (kv_heads, head_dim): (usize, usize),
+        kv_head: usize,
+    ) -> usize {
         let page = self.entries[slot * self.pages_per_sequence + position / PAGE] as usize;
         ((page * kv_heads + kv_head) * PAGE + position % PAGE) * head_dim
     }
@@ -134,10 +139,6 @@ impl Random {
 
     pub fn normals(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.normal()).collect()
-    }
-
-    pub fn halves(&mut self, count: usize) -> Vec<f16> {
-        (0..count).map(|_| f16::from_f32(self.normal())).collect()
     }
 }
 
