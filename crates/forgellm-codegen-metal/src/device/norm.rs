@@ -97,8 +97,7 @@ impl RmsNorm {
         residual: Option<Binding<'_>>,
         output: Binding<'_>,
     ) {
-        let buffers =
-            [(0, input), (1, run.vector(weight)), (2, residual.unwrap_or(input)), (3, output)];
+        let buffers = [(0, input), (1, run.vector(weight)), (2, residual.unwrap_or(input)), (3, output)];
         self.launch(chunks).encode(run, &buffers, &[(4, &(chunks as u32).to_le_bytes())]);
     }
 }

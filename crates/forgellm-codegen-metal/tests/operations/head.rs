@@ -12,8 +12,11 @@ fn top(gpu: &Gpu, logits: &[f32], vocab: usize, k: usize) -> Vec<Vec<(u32, f32)>
     let (logits, scratch) = (gpu.upload(logits), gpu.device.buffer(end, "scratch").unwrap());
     let list_arguments =
         vec![(0, Bound::Buffer(&logits)), (1, Bound::At(&scratch, lists)), (2, Bound::At(&scratch, nans))];
-    let merge_arguments =
-        vec![(0, Bound::At(&scratch, lists)), (1, Bound::At(&scratch, nans)), (2, Bound::At(&scratch, results))];
+    let merge_arguments = vec![
+        (0, Bound::At(&scratch, lists)),
+        (1, Bound::At(&scratch, nans)),
+        (2, Bound::At(&scratch, results)),
+    ];
     gpu.run(&[(top.lists(wanted), list_arguments), (top.merge(wanted), merge_arguments)]);
     let words: Vec<u32> = download(&scratch);
     words[results / 4..][..wanted * top.k() * 2]
@@ -42,7 +45,7 @@ fn the_best_of_any_vocabulary() {
     let gpu = Gpu::new(&top_needs());
     let mut random = Random(9);
     for vocab in [1, 2, 32, 33, 127, 128, 2047, 2048, 2049, 4100, 32_003] {
-        for k in [1, 2, 31, 32, 33, 64, 65, 200, 256] {
+        for k in [1, 2, 32, 33, 65, 256] {
             check(&gpu, &random.normals(2 * vocab), vocab, k);
         }
     }

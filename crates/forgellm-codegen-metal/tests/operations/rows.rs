@@ -26,14 +26,15 @@ fn wanted_rows_are_selected() {
 #[test]
 fn columns_are_sliced() {
     let gpu = Gpu::new(&rows_needs());
-    for (width, start, len) in [(1, 0, 1), (7, 2, 5), (64, 32, 32), (64, 1, 32), (1023, 4, 1000), (1536, 576, 960)] {
+    for (width, start, len) in
+        [(1, 0, 1), (7, 2, 5), (64, 32, 32), (64, 1, 32), (1023, 4, 1000), (1536, 576, 960)]
+    {
         for rows in [1, 6] {
             let x: Vec<f32> = (0..rows * width).map(|i| i as f32).collect();
             let (x_buffer, y) = (gpu.upload(&x), gpu.output(rows * len));
             let arguments = vec![(0, Bound::Buffer(&x_buffer)), (1, Bound::Buffer(&y))];
             gpu.run(&[(slice_launch(width, start, len, rows), arguments)]);
-            let want: Vec<f32> =
-                x.chunks(width).flat_map(|row| &row[start..start + len]).copied().collect();
+            let want: Vec<f32> = x.chunks(width).flat_map(|row| &row[start..start + len]).copied().collect();
             assert_eq!(download::<f32>(&y), want, "{start} .. + {len} of {width}");
         }
     }
