@@ -17,6 +17,7 @@ constant float SOFTCAP [[function_constant(35)]];  // scores become SOFTCAP * ta
 constant uint WINDOW [[function_constant(36)]];    // a row sees so many positions, its own among them; 0: all
 constant bool HAS_SINKS [[function_constant(37)]]; // whether a logit per head takes part in the softmax but gives nothing
 
+
 // A finite score below all others: fast arithmetic knows no infinity.
 constant constexpr float LOWEST_SCORE = -1.0e38f;
 
@@ -25,6 +26,9 @@ constant constexpr float LOWEST_SCORE = -1.0e38f;
 constant constexpr float HEADROOM = 8.0f;
 
 constant constexpr uint SIMDGROUPS = 4;
+
+// Room in threadgroup memory for unpacked keys or values of a simdgroup, in elements.
+constant constexpr uint UNPACKED = 512;
 
 // A split of a tile.
 struct AttentionItem {
@@ -39,6 +43,118 @@ struct AttentionItem {
 };
 
 constant constexpr uint DIRECT = 0xffffffff;
+
+// Unpacks 8 * `matrices` elements of 8 positions of a q8_0 cache, from `first` on, into matrices of 8 positions x 8 elements. `cache` is where
+// keys or values begin, `codes` where those of the first position do.
+inline void unpack_q8(device const half *cache, ulong codes, uint position, uint first, uint matrices, uint lane, threadgroup half *to) {
+    device const char *code = (device const char *)cache + codes + first;
+    device const half *scale = cache + q8_scales(codes, position) / 2;
+    for (uint i = lane; i < 8 * matrices; i += 32) {
+        const uint row = i / matrices;
+        const uint matrix = i % matrices;
+        const uint2 packed = *(device const uint2 *)(code + row * HEAD_DIM + 8 * matrix);
+        const float factor = scale[row * (HEAD_DIM / 32) + (first + 8 * matrix) / 32];
+        threadgroup half4 *place = (threadgroup half4 *)(to + 64 * matrix + 8 * row);
+        place[0] = half4(float4(as_type<char4>(packed.x)) * factor);
+        place[1] = half4(float4(as_type<char4>(packed.y)) * factor);
+    }
+}
+
+// Where a position's key or value lies: in elements of an f16 cache, in bytes of a q8_0 cache.
+inline ulong kv_place(device const uint *table, uint kv_head, uint position) {
+    return KV_Q8 ? q8_codes(table, kv_head, position) : kv_element(table, kv_head, position);
+}
+
+// products = keys * queries, for `tiles` tiles of 8 keys from `position` on. `unpacked`: memory of the simdgroup, for a q8_0 cache.
+template <uint KEY_TILES, uint QUERY_TILES>
+inline void score_keys(
+    thread simdgroup_float8x8 (&products)[KEY_TILES][QUERY_TILES],
+    device const half *keys,
+    device const uint *table,
+    uint kv_head,
+    uint position,
+    uint tiles,
+    threadgroup const float *queries,
+    threadgroup half *unpacked,
+    uint lane
+) {
+    ulong place[KEY_TILES];
+    for (uint t = 0; t < KEY_TILES; ++t) {
+        for (uint j = 0; j < QUERY_TILES; ++j) {
+            products[t][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+        }
+        place[t] = t < tiles ? kv_place(table, kv_head, position + 8 * t) : 0;
+    }
+    simdgroup_float8x8 query_tile[QUERY_TILES];
+    simdgroup_half8x8 key_tile;
+    if (!KV_Q8) {
+        for (uint d = 0; d < HEAD_DIM / 8; ++d) {
+            for (uint j = 0; j < QUERY_TILES; ++j) {
+                simdgroup_load(query_tile[j], queries + (d * QUERY_TILES + j) * 64, 8);
+            }
+            for (uint t = 0; t < KEY_TILES; ++t) {
+                if (t < tiles) {
+                    simdgroup_load(key_tile, keys + place[t] + 8 * d, HEAD_DIM);
+                    for (uint j = 0; j < QUERY_TILES; ++j) {
+                        simdgroup_multiply_accumulate(products[t][j], key_tile, query_tile[j], products[t][j]);
+                    }
+                }
+            }
+        }
+        return;
+    }
+    for (uint d = 0; d < HEAD_DIM / 8; d += 4) {
+        for (uint t = 0; t < KEY_TILES; ++t) {
+            if (t < tiles) {
+                unpack_q8(keys, place[t], position + 8 * t, 8 * d, 4, lane, unpacked);
+                simdgroup_barrier(mem_flags::mem_threadgroup);
+                for (uint e = 0; e < 4; ++e) {
+                    simdgroup_load(key_tile, unpacked + 64 * e, 8);
+                    for (uint j = 0; j < QUERY_TILES; ++j) {
+                        simdgroup_load(query_tile[j], queries + ((d + e) * QUERY_TILES + j) * 64, 8);
+                        simdgroup_multiply_accumulate(products[t][j], key_tile, query_tile[j], products[t][j]);
+                    }
+                }
+                simdgroup_barrier(mem_flags::mem_threadgroup);
+            }
+        }
+    }
+}
+
+// sums += weights * values, for 8 values from `position` on, of which `place` is the first, and the columns from 8 * first_column on.
+template <uint QUERY_TILES, uint COLUMN_TILES>
+inline void add_values(
+    thread simdgroup_float8x8 (&sums)[QUERY_TILES][COLUMN_TILES],
+    thread simdgroup_float8x8 (&weights)[QUERY_TILES],
+    device const half *values,
+    ulong place,
+    uint position,
+    uint first_column,
+    threadgroup half *unpacked,
+    uint lane
+) {
+    if (KV_Q8) {
+        // The heads of such a cache have a whole number of columns for each simdgroup.
+        unpack_q8(values, place, position, 8 * first_column, COLUMN_TILES, lane, unpacked);
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+    }
+    for (uint c = 0; c < COLUMN_TILES; ++c) {
+        if (first_column + c < HEAD_DIM / 8) {
+            simdgroup_half8x8 value_tile;
+            if (KV_Q8) {
+                simdgroup_load(value_tile, unpacked + 64 * c, 8);
+            } else {
+                simdgroup_load(value_tile, values + place + 8 * (first_column + c), HEAD_DIM);
+            }
+            for (uint j = 0; j < QUERY_TILES; ++j) {
+                simdgroup_multiply_accumulate(sums[j][c], weights[j], value_tile, sums[j][c]);
+            }
+        }
+    }
+    if (KV_Q8) {
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+    }
+}
 
 // QUERY_TILES (1, 2 or 4): room for 8 * QUERY_TILES queries. COLUMN_TILES: HEAD_DIM / 32, rounded up.
 //
@@ -85,6 +201,8 @@ kernel void attention(
     threadgroup float *queries = (threadgroup float *)queries4;
     threadgroup float *scores = (threadgroup float *)scores4;
     threadgroup float *weights = (threadgroup float *)weights4;
+    // Between softmax and the next scores, the scores' memory is free for unpacked keys and values.
+    threadgroup half *unpacked = (threadgroup half *)scores4 + UNPACKED * simdgroup;
 
     const AttentionItem item = items[group.y];
     const uint kv_head = group.x % KV_HEADS;
@@ -135,34 +253,15 @@ kernel void attention(
 
         // Scores, transposed: keys x queries.
         simdgroup_float8x8 products[KEY_TILES][QUERY_TILES];
-        device const half *key[KEY_TILES];
         const uint first_tile = simdgroup * KEY_TILES;
-        for (uint t = 0; t < KEY_TILES; ++t) {
-            for (uint j = 0; j < QUERY_TILES; ++j) {
-                products[t][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
-            }
-            key[t] = keys;
-            if (first_tile + t < block_tiles) {
-                key[t] += kv_element(table, kv_head, block + 8 * (first_tile + t));
-            }
-        }
-        for (uint d = 0; d < HEAD_DIM / 8; ++d) {
-            simdgroup_float8x8 query_tile[QUERY_TILES];
-            for (uint j = 0; j < QUERY_TILES; ++j) {
-                simdgroup_load(query_tile[j], queries + (d * QUERY_TILES + j) * 64, 8);
-            }
-            for (uint t = 0; t < KEY_TILES; ++t) {
-                if (first_tile + t < block_tiles) {
-                    simdgroup_half8x8 key_tile;
-                    simdgroup_load(key_tile, key[t] + 8 * d, HEAD_DIM);
-                    for (uint j = 0; j < QUERY_TILES; ++j) {
-                        simdgroup_multiply_accumulate(products[t][j], key_tile, query_tile[j], products[t][j]);
-                    }
-                }
-            }
+        const uint tiles = min(KEY_TILES, block_tiles - min(block_tiles, first_tile));
+        score_keys(products, keys, table, kv_head, block + 8 * first_tile, tiles, queries, unpacked, lane);
+        if (KV_Q8) {
+            // Others may still unpack where the scores go.
+            threadgroup_barrier(mem_flags::mem_threadgroup);
         }
         for (uint t = 0; t < KEY_TILES; ++t) {
-            if (first_tile + t < block_tiles) {
+            if (t < tiles) {
                 for (uint j = 0; j < QUERY_TILES; ++j) {
                     threadgroup float *to = scores + 8 * j * BLOCK_STRIDE + 8 * (first_tile + t);
                     simdgroup_store(products[t][j], to, BLOCK_STRIDE, ulong2(0, 0), true);
@@ -214,7 +313,7 @@ kernel void attention(
             rescales[simdgroup] = any_rescale;
         }
         if (thread_index < block_tiles) {
-            value_tiles[thread_index] = kv_element(table, kv_head, block + 8 * thread_index);
+            value_tiles[thread_index] = kv_place(table, kv_head, block + 8 * thread_index);
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
 
@@ -238,16 +337,7 @@ kernel void attention(
             for (uint j = 0; j < QUERY_TILES; ++j) {
                 simdgroup_load(weight_tile[j], weights + 8 * j * BLOCK_STRIDE + 8 * t, BLOCK_STRIDE);
             }
-            device const half *value = values + value_tiles[t];
-            for (uint c = 0; c < COLUMN_TILES; ++c) {
-                if (first_column + c < HEAD_DIM / 8) {
-                    simdgroup_half8x8 value_tile;
-                    simdgroup_load(value_tile, value + 8 * (first_column + c), HEAD_DIM);
-                    for (uint j = 0; j < QUERY_TILES; ++j) {
-                        simdgroup_multiply_accumulate(sums[j][c], weight_tile[j], value_tile, sums[j][c]);
-                    }
-                }
-            }
+            add_values(sums, weight_tile, values, value_tiles[t], block + 8 * t, first_column, unpacked, lane);
         }
     }
 

@@ -22,6 +22,22 @@ inline float2 rope_turn(float2 x, uint pair, uint position, device const float *
     return float2(x.x * c - x.y * s, x.x * s + x.y * c);
 }
 
+// Writes the elements `first` .. + 4 of a position's key (or value) to a q8_0 cache. The 8 lanes that have the 32 elements of a scale come
+// together, in order.
+inline void write_q8(device half *cache, device const uint *table, uint kv_head, uint position, uint first, float4 x) {
+    const float4 size = abs(x);
+    float largest = max(max(size.x, size.y), max(size.z, size.w));
+    largest = max(largest, simd_shuffle_xor(largest, 1));
+    largest = max(largest, simd_shuffle_xor(largest, 2));
+    largest = max(largest, simd_shuffle_xor(largest, 4));
+    const half scale = q8_scale(largest);
+    const ulong codes = q8_codes(table, kv_head, position);
+    *(device char4 *)((device char *)cache + codes + first) = q8_code(x, scale);
+    if (first % 32 == 0) {
+        cache[q8_scales(codes, position) / 2 + first / 32] = scale;
+    }
+}
+
 // From rows [queries | keys | values] to attention: norms and turns queries into `q` and keys into the cache, puts values into the cache.
 //
 // A simdgroup does a head, a lane up to 4 pairs of it. Threadgroups: ((HEADS + 2 * KV_HEADS) / 4 rounded up, rows) of 128 threads.
@@ -41,6 +57,7 @@ kernel void qkv_rope(
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]]
 ) {
+    threadgroup float4 turned4[4 * 64]; // for a q8_0 cache: the heads in order
     const uint all = HEADS + 2 * KV_HEADS;
     const uint head = group.x * 4 + simdgroup;
     const uint row = group.y;
@@ -104,7 +121,26 @@ kernel void qkv_rope(
     } else {
         const uint kv_head = (head - HEADS) % KV_HEADS;
         device const uint *table = pages + ulong(slots[row]) * pages_per_sequence;
-        device half *to = (is_value ? values : keys) + kv_element(table, kv_head, position);
+        device half *cache = is_value ? values : keys;
+        if (KV_Q8) {
+            threadgroup float *in_order = (threadgroup float *)(turned4 + 64 * simdgroup);
+            for (uint i = 0; i < 4; ++i) {
+                const uint pair = lane + 32 * i;
+                if (pair < HEAD_DIM / 2) {
+                    const uint2 at = rope_elements(pair);
+                    in_order[at.x] = pairs[i].x;
+                    in_order[at.y] = pairs[i].y;
+                }
+            }
+            simdgroup_barrier(mem_flags::mem_threadgroup);
+            // 4 elements a lane: 8 lanes share a scale.
+            for (uint first = 4 * lane; first < HEAD_DIM; first += 128) {
+                const float4 x = *(threadgroup const float4 *)(in_order + first);
+                write_q8(cache, table, kv_head, position, first, x);
+            }
+            return;
+        }
+        device half *to = cache + kv_element(table, kv_head, position);
         for (uint i = 0; i < 4; ++i) {
             const uint pair = lane + 32 * i;
             if (pair < HEAD_DIM / 2) {
@@ -165,6 +201,13 @@ kernel void kv_write(
     const uint column = is_value ? item - width : item;
     const float4 x = (is_value ? v : k)[ulong(row) * width + column];
     device const uint *table = pages + ulong(slots[row]) * pages_per_sequence;
-    const ulong at = kv_element(table, column / (HEAD_DIM / 4), positions[row]) + column % (HEAD_DIM / 4) * 4;
-    *(device half4 *)((is_value ? values : keys) + at) = half4(to_cache(x.x), to_cache(x.y), to_cache(x.z), to_cache(x.w));
+    device half *cache = is_value ? values : keys;
+    const uint kv_head = column / (HEAD_DIM / 4);
+    const uint first = column % (HEAD_DIM / 4) * 4;
+    if (KV_Q8) {
+        write_q8(cache, table, kv_head, positions[row], first, x);
+    } else {
+        device half *to = cache + kv_element(table, kv_head, positions[row]) + first;
+        *(device half4 *)to = half4(to_cache(x.x), to_cache(x.y), to_cache(x.z), to_cache(x.w));
+    }
 }

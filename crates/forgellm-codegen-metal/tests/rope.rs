@@ -2,10 +2,10 @@
 
 mod paged;
 
+use forgellm_codegen_metal::device::kv_format::KvFormat;
 use forgellm_codegen_metal::device::rope::{HeadNorm, Rope, RopeKv, RopeStyle, kv_write_launch, rope_needs};
 use forgellm_codegen_metal::device::weights::Vector;
-use half::f16;
-use paged::{Gpu, PAGE, Random, Tables, download, nmse};
+use paged::{Gpu, Kv, PAGE, Random, Tables, download, nmse};
 
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -110,25 +110,29 @@ impl Step {
     }
 
     /// Checks that the cache holds the exact values where the rows lie, and nothing anywhere else.
-    fn check_cache(&self, cache: &[u16], shape: (usize, usize), exact: impl Fn(usize, usize) -> Vec<f64>) {
-        let (kv_heads, head_dim) = shape;
-        let mut written = 0;
+    fn check_cache(&self, mut cache: Kv, exact: impl Fn(usize, usize) -> Vec<f64>) {
         for (row, (slot, position)) in ROWS.iter().enumerate() {
-            for kv_head in 0..kv_heads {
-                let at = self.tables.element(*slot, *position, shape, kv_head);
-                for (got, want) in cache[at..at + head_dim].iter().zip(exact(row, kv_head)) {
-                    let got = f16::from_bits(*got).to_f64();
-                    let want = want.clamp(-65504.0, 65504.0);
-                    assert!((got - want).abs() <= want.abs() / 2000.0 + 1e-6, "row {row}: {got}, not {want}");
-                    written += usize::from(got != 0.0);
+            let place = self.tables.place(*slot, *position);
+            for kv_head in 0..cache.kv_heads {
+                let want = exact(row, kv_head);
+                let got = cache.get(place, kv_head);
+                for (got, want) in got.chunks(32).zip(want.chunks(32)) {
+                    // Half a step: of each number's own precision, or of the scale of the 32.
+                    let largest = want.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
+                    for (got, want) in got.iter().zip(want) {
+                        let want = want.clamp(-65504.0, 65504.0);
+                        let bound = match cache.format {
+                            KvFormat::F16 => want.abs() / 2040.0 + 1e-6,
+                            // The scale is rounded too, and 127 steps of it count.
+                            KvFormat::Q8_0 => largest * (0.5 / 127.0 + 1.0 / 2040.0) + 1e-6,
+                        };
+                        assert!((got - want).abs() <= bound, "row {row}: {got}, not {want}");
+                    }
                 }
+                cache.clear(place, kv_head);
             }
         }
-        assert_eq!(
-            cache.iter().filter(|half| **half & 0x7fff != 0).count(),
-            written,
-            "other places were written"
-        );
+        assert!(cache.bytes.iter().all(|byte| *byte == 0), "other places were written");
     }
 }
 
@@ -136,13 +140,16 @@ impl Step {
 fn from_the_projection_to_queries_and_cache() {
     let gpu = Gpu::new(&rope_needs());
     for case in CASES {
-        check_qkv(&gpu, *case);
-        check_qkv(&gpu, Case { q_norm: true, k_norm: true, scale: 1.2, ..*case });
+        check_qkv(&gpu, *case, KvFormat::F16);
+        check_qkv(&gpu, Case { q_norm: true, k_norm: true, scale: 1.2, ..*case }, KvFormat::F16);
+        if case.head_dim.is_multiple_of(32) {
+            check_qkv(&gpu, Case { k_norm: true, ..*case }, KvFormat::Q8_0);
+        }
     }
-    check_qkv(&gpu, Case { k_norm: true, ..CASES[0] });
+    check_qkv(&gpu, Case { k_norm: true, ..CASES[0] }, KvFormat::F16);
 }
 
-fn check_qkv(gpu: &Gpu, case: Case) {
+fn check_qkv(gpu: &Gpu, case: Case, format: KvFormat) {
     let Case { heads, kv_heads, head_dim, .. } = case;
     let mut random = Random(head_dim as u64);
     let step = Step::new(&mut random);
@@ -152,8 +159,8 @@ fn check_qkv(gpu: &Gpu, case: Case) {
     qkv[all * head_dim - 1] = 1e9;
     let (q_norm, k_norm) = (random.normals(head_dim), random.normals(head_dim));
     let q = gpu.output(ROWS.len() * heads * head_dim);
-    let cache_elements = step.tables.pages * kv_heads * PAGE * head_dim;
-    let [keys, values] = [(), ()].map(|()| gpu.upload(&vec![0u16; cache_elements]));
+    let empty = || Kv::zeros(format, step.tables.pages, kv_heads, head_dim);
+    let [keys, values] = [(), ()].map(|()| gpu.upload(&empty().bytes));
     let inputs = [&qkv, &q_norm, &k_norm, &case.frequencies()].map(|values| gpu.upload(values));
     let numbers = [&step.tables.entries, &step.positions, &step.slots].map(|values| gpu.upload(values));
     let buffers = vec![
@@ -168,7 +175,7 @@ fn check_qkv(gpu: &Gpu, case: Case) {
         (8, &inputs[1], 0),
         (9, &inputs[2], 0),
     ];
-    let launch = case.rope_kv().launch(PAGE, ROWS.len());
+    let launch = case.rope_kv().launch(PAGE, format, ROWS.len());
     gpu.run(&[(launch, buffers, vec![(10, step.pages_per_sequence())])]);
 
     let head = |row: usize, head: usize| &qkv[(row * all + head) * head_dim..][..head_dim];
@@ -180,10 +187,10 @@ fn check_qkv(gpu: &Gpu, case: Case) {
         .collect();
     let error = nmse(&download(&q), &want);
     assert!(error <= 1e-12, "{case:?}: NMSE {error:e}");
-    step.check_cache(&download(&keys), (kv_heads, head_dim), |row, kv_head| {
+    step.check_cache(Kv { bytes: download(&keys), ..empty() }, |row, kv_head| {
         case.exact(head(row, heads + kv_head), case.k_norm.then_some(&k_norm), Some(ROWS[row].1))
     });
-    step.check_cache(&download(&values), (kv_heads, head_dim), |row, kv_head| {
+    step.check_cache(Kv { bytes: download(&values), ..empty() }, |row, kv_head| {
         case.exact(head(row, heads + kv_heads + kv_head), None, None)
     });
 }
@@ -216,14 +223,24 @@ fn rope_alone_and_in_place() {
 #[test]
 fn keys_and_values_into_the_cache() {
     let gpu = Gpu::new(&rope_needs());
-    for (kv_heads, head_dim) in [(3, 64), (1, 256), (5, 8), (2, 80)] {
+    for (kv_heads, head_dim, format) in [
+        (3, 64, KvFormat::F16),
+        (1, 256, KvFormat::F16),
+        (5, 8, KvFormat::F16),
+        (2, 80, KvFormat::F16),
+        (3, 64, KvFormat::Q8_0),
+        (1, 32, KvFormat::Q8_0),
+        (2, 96, KvFormat::Q8_0),
+    ] {
         let mut random = Random(head_dim as u64);
         let step = Step::new(&mut random);
         let width = kv_heads * head_dim;
-        let (k, v) = (random.normals(ROWS.len() * width), random.normals(ROWS.len() * width));
+        let (mut k, v) = (random.normals(ROWS.len() * width), random.normals(ROWS.len() * width));
+        // Nothing to scale by.
+        k[..width].fill(0.0);
         let inputs = [&k, &v].map(|values| gpu.upload(values));
-        let cache_elements = step.tables.pages * kv_heads * PAGE * head_dim;
-        let caches = [(), ()].map(|()| gpu.upload(&vec![0u16; cache_elements]));
+        let empty = || Kv::zeros(format, step.tables.pages, kv_heads, head_dim);
+        let caches = [(), ()].map(|()| gpu.upload(&empty().bytes));
         let numbers = [&step.tables.entries, &step.positions, &step.slots].map(|values| gpu.upload(values));
         let buffers = vec![
             (0, &inputs[0], 0),
@@ -234,10 +251,10 @@ fn keys_and_values_into_the_cache() {
             (5, &numbers[1], 0),
             (6, &numbers[2], 0),
         ];
-        let launch = kv_write_launch(kv_heads, head_dim, PAGE, ROWS.len());
+        let launch = kv_write_launch(kv_heads, head_dim, PAGE, format, ROWS.len());
         gpu.run(&[(launch, buffers, vec![(7, step.pages_per_sequence())])]);
         for (cache, x) in caches.iter().zip([&k, &v]) {
-            step.check_cache(&download(cache), (kv_heads, head_dim), |row, kv_head| {
+            step.check_cache(Kv { bytes: download(cache), ..empty() }, |row, kv_head| {
                 let at = row * width + kv_head * head_dim;
                 x[at..at + head_dim].iter().map(|x| f64::from(*x)).collect()
             });

@@ -7,6 +7,7 @@ pub use tiles::{RowRun, Tiling, row_runs};
 use tiles::{ITEMS, TILES};
 
 use super::kernels::KernelNeeds;
+use super::kv_format::KvFormat;
 use super::launch::{Launch, flag, float, unsigned};
 use super::memory::ScratchUse;
 use super::run::{Binding, Run};
@@ -34,6 +35,7 @@ pub fn attention<const N: usize>(
         kv_heads: spec.kv_heads,
         head_dim: spec.head_dim,
         page: place.page,
+        format: place.format,
         scale: how.scale,
         softcap: how.softcap,
         window: spec.window,
@@ -127,6 +129,8 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// Positions of a page: a multiple of 8.
     pub page: usize,
+    /// How keys and values are stored.
+    pub format: KvFormat,
     /// Factor on scores.
     pub scale: f32,
     /// Scores become cap · tanh(score / cap).
@@ -151,6 +155,7 @@ impl AttentionShape {
             float(34, self.scale),
             float(35, self.softcap.unwrap_or(0.0)),
             unsigned(36, self.window.unwrap_or(0)),
+            flag(38, self.format == KvFormat::Q8_0),
         ];
         Launch {
             function: function(tiling.queries / 8, self.head_dim),

@@ -1,13 +1,13 @@
 //! The memory of the KV cache.
 //!
-//! A page holds [`PAGE`] positions of one layer in f16. A layer's keys lie [page, kv_head, PAGE, head_dim], its values the same. Layers with
+//! A page holds [`PAGE`] positions of one layer. A layer's keys lie [page, kv_head] in a [`KvFormat`], its values the same. Layers with
 //! the same window share page tables and a buffer.
 
-use half::f16;
-
 use crate::device::engine::CacheSpec;
+use crate::device::kv_format::KvFormat;
 use crate::gpu::{Buffer, Device, GpuError};
 use crate::runtime::pages::PageCopy;
+use crate::runtime::program::OpenError;
 
 /// Positions of a page.
 pub const PAGE: usize = 32;
@@ -18,6 +18,7 @@ const FIRST_PAGES: usize = 8;
 /// The caches of all layers.
 pub(crate) struct CacheMemory {
     device: Device,
+    format: KvFormat,
     layers: Vec<LayerCache>,
     groups: Vec<Group>,
 }
@@ -40,18 +41,18 @@ pub(crate) struct LayerCache {
     pub(crate) group: usize,
     /// Bytes of a page of the layers before it in its group.
     before: usize,
-}
-
-impl LayerCache {
     /// Bytes of a page of keys, and of one of values.
-    fn half_page_bytes(&self) -> usize {
-        self.spec.kv_heads * PAGE * self.spec.head_dim * size_of::<f16>()
-    }
+    half_page_bytes: usize,
 }
 
 impl CacheMemory {
     /// No pages yet. A window of `positions` or more is none.
-    pub(crate) fn new(device: Device, specs: &[CacheSpec], positions: usize) -> CacheMemory {
+    pub(crate) fn new(
+        device: Device,
+        specs: &[CacheSpec],
+        positions: usize,
+        format: KvFormat,
+    ) -> Result<CacheMemory, OpenError> {
         let mut groups: Vec<Group> = Vec::new();
         let mut layers = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -60,12 +61,22 @@ impl CacheMemory {
                 groups.push(Group { window, page_bytes: 0, pages: 0, buffer: None });
                 groups.len() - 1
             });
-            let layer =
-                LayerCache { spec: CacheSpec { window, ..*spec }, group, before: groups[group].page_bytes };
-            groups[group].page_bytes += 2 * layer.half_page_bytes();
-            layers.push(layer);
+            let unfit = || {
+                let why = format!("heads of {} elements have no {format:?} cache: choose F16", spec.head_dim);
+                OpenError::Device(why)
+            };
+            let half_page_bytes =
+                spec.kv_heads * format.head_bytes(PAGE, spec.head_dim).ok_or_else(unfit)?;
+            let before = groups[group].page_bytes;
+            groups[group].page_bytes += 2 * half_page_bytes;
+            layers.push(LayerCache { spec: CacheSpec { window, ..*spec }, group, before, half_page_bytes });
         }
-        CacheMemory { device, layers, groups }
+        Ok(CacheMemory { device, format, layers, groups })
+    }
+
+    /// How keys and values are stored.
+    pub(crate) fn format(&self) -> KvFormat {
+        self.format
     }
 
     /// Windows of the groups of layers that share page tables.
@@ -82,7 +93,7 @@ impl CacheMemory {
     pub(crate) fn place(&self, layer: &LayerCache) -> Option<(&Buffer, usize, usize)> {
         let group = &self.groups[layer.group];
         let keys = layer.before * group.pages;
-        Some((group.buffer.as_ref()?, keys, keys + layer.half_page_bytes() * group.pages))
+        Some((group.buffer.as_ref()?, keys, keys + layer.half_page_bytes * group.pages))
     }
 
     /// Makes room for the pages below `pages` of a group. Nothing of the GPU's may be under way.
@@ -93,12 +104,18 @@ impl CacheMemory {
         let buffer = self.device.buffer(page_bytes * new_pages, "KV cache")?;
         if let Some(old) = old {
             for layer in self.layers.iter().filter(|layer| layer.group == group) {
-                let bytes = layer.half_page_bytes();
+                let bytes = layer.half_page_bytes;
                 let (from, to) = (layer.before * old_pages, layer.before * new_pages);
                 // SAFETY: keys and values of the layer lie in both buffers, whose memory is not the same.
                 unsafe {
                     copy_bytes(&old, from, &buffer, to, bytes * old_pages);
-                    copy_bytes(&old, from + bytes * old_pages, &buffer, to + bytes * new_pages, bytes * old_pages);
+                    copy_bytes(
+                        &old,
+                        from + bytes * old_pages,
+                        &buffer,
+                        to + bytes * new_pages,
+                        bytes * old_pages,
+                    );
                 }
             }
         }
@@ -111,7 +128,7 @@ impl CacheMemory {
     pub(crate) fn copy(&mut self, copy: PageCopy) {
         for layer in self.layers.iter().filter(|layer| layer.group == copy.group) {
             let Some((buffer, keys, values)) = self.place(layer) else { continue };
-            let bytes = layer.half_page_bytes();
+            let bytes = layer.half_page_bytes;
             for start in [keys, values] {
                 // SAFETY: both pages lie in the buffer; they are two pages, or the copy is of a page onto itself.
                 unsafe {

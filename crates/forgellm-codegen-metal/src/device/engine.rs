@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cache::{CacheMemory, PAGE};
 use super::kernels::Kernels;
+use super::kv_format::KvFormat;
 use super::memory::{Arena, Scratch, StepLayout, StepRows};
 use super::run::{Run, WANTED_ROWS};
 use super::weights::Weights;
@@ -70,12 +71,14 @@ pub struct MetalOptions {
     pub positions: Option<usize>,
     /// Rows of one step.
     pub rows: usize,
+    /// How keys and values are stored.
+    pub kv: KvFormat,
 }
 
 impl Default for MetalOptions {
     /// One sequence of the model's length, 512 rows a step.
     fn default() -> MetalOptions {
-        MetalOptions { sequences: 1, positions: None, rows: 512 }
+        MetalOptions { sequences: 1, positions: None, rows: 512, kv: KvFormat::F16 }
     }
 }
 
@@ -124,7 +127,7 @@ impl<M: Model> MetalEngine<M> {
             return Err(OpenError::Device("an engine needs at least one position, sequence and row".into()));
         }
         let capacity = Capacity { sequences: options.sequences, positions, rows: options.rows };
-        let caches = CacheMemory::new(device.clone(), spec.caches, positions);
+        let caches = CacheMemory::new(device.clone(), spec.caches, positions, options.kv)?;
         let pages = PagedCache::new(paged_capacity(capacity, &caches));
         let groups = caches.windows().count();
         let layout = StepLayout::new(options.rows, options.sequences, groups, positions.div_ceil(PAGE));

@@ -21,6 +21,7 @@ pub mod format;
 pub mod gemm;
 pub mod head;
 pub mod kernels;
+pub mod kv_format;
 pub mod launch;
 pub mod linear;
 pub mod mat_vec;
@@ -37,6 +38,7 @@ pub use crate::runtime::buffer::{AnyBuffer, Buffer, RowKind, Rows, Wanted, Wante
 pub use attention::{Attention, attention};
 pub use elementwise::{Activation, activation, add, mul, scale, softcap};
 pub use embed::embed;
+pub use kv_format::KvFormat;
 pub use engine::{CacheSpec, MetalEngine, MetalOptions, Model, ModelSpec};
 pub use linear::{Input, Output, Part, linear, linear_gated};
 pub use model::MetalModel;

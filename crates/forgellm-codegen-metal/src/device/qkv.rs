@@ -2,6 +2,7 @@
 
 use super::format::{FormatInfo, format_files};
 use super::kernels::KernelNeeds;
+use super::kv_format::KvFormat;
 use super::launch::{Launch, flag, float, unsigned};
 use super::linear::{Input, Output, Part, linear, linear_needs};
 use super::mat_vec::{BATCHES, batch};
@@ -28,7 +29,9 @@ pub fn qkv<const IN: usize, const W: usize, const Q: usize>(
         biases: parts.map(|part| part.bias.is_some()),
         heads: *how,
     };
-    if rows > shape.max_rows() {
+    let Some(place) = run.cache(cache) else { return };
+    // A q8_0 cache wants whole groups of a head at once.
+    if rows > shape.max_rows() || place.format != KvFormat::F16 {
         linear(run, input, parts, Output::store(joint));
         run.barrier();
         return rope_kv(run, joint, how, cache, q);
@@ -38,7 +41,6 @@ pub fn qkv<const IN: usize, const W: usize, const Q: usize>(
     assert_eq!(widths, [heads, kv_heads, kv_heads].map(|heads| heads * head_dim), "queries, keys and values");
     assert_eq!(Q, heads * head_dim, "queries");
     input.buffer.any().assert_apart(q.any());
-    let Some(place) = run.cache(cache) else { return };
     let spec = place.layer.spec;
     assert!(spec.kv_heads == kv_heads && spec.head_dim == head_dim, "the cache has another shape");
     let (x, frequencies) = (run.at(input.buffer), run.vector(how.rope.inv_freq));
@@ -129,7 +131,7 @@ impl Qkv {
         Launch {
             function: name(self.formats, team_pairs, batch),
             // Heads, rope and cache are specialised as where they are an operation of their own.
-            constants: [heads.launch(page, rows).constants, constants.into()].concat(),
+            constants: [heads.launch(page, KvFormat::F16, rows).constants, constants.into()].concat(),
             threadgroups: [
                 pairs.div_ceil(simdgroups * TEAMS * team_pairs),
                 heads.heads + 2 * heads.kv_heads,

@@ -1,6 +1,7 @@
 //! Rotary position embedding, and the way of queries, keys and values from their projection to attention.
 
 use super::kernels::KernelNeeds;
+use super::kv_format::KvFormat;
 use super::launch::{Launch, flag, float, unsigned};
 use super::run::{CacheBinding, Run};
 use super::weights::Vector;
@@ -39,7 +40,7 @@ pub fn rope_kv<const W: usize, const Q: usize>(
         (9, norm(how.k_norm)),
     ];
     let pages_per_sequence = (place.pages_per_sequence as u32).to_le_bytes();
-    how.launch(place.page, run.rows::<Rows>()).encode(run, &buffers, &[(10, &pages_per_sequence)]);
+    how.launch(place.page, place.format, run.rows::<Rows>()).encode(run, &buffers, &[(10, &pages_per_sequence)]);
 }
 
 /// output = input with every head of `head_dim` elements turned by its row's position. `output` may be `input`.
@@ -72,7 +73,7 @@ pub fn kv_write<const N: usize>(run: &Run<'_>, k: Buffer<N>, v: Buffer<N>, cache
         (6, run.slots()),
     ];
     let pages_per_sequence = (place.pages_per_sequence as u32).to_le_bytes();
-    kv_write_launch(spec.kv_heads, spec.head_dim, place.page, run.rows::<Rows>()).encode(
+    kv_write_launch(spec.kv_heads, spec.head_dim, place.page, place.format, run.rows::<Rows>()).encode(
         run,
         &buffers,
         &[(7, &pages_per_sequence)],
@@ -139,11 +140,12 @@ const HEADS: usize = THREADS / 32;
 impl RopeKv {
     /// The dispatch for so many rows. Buffers: qkv, q, keys, values, page tables, positions, slots, frequencies, norms of q and k (bound in any
     /// case), entries of a page table as u32.
-    pub fn launch(&self, page: usize, rows: usize) -> Launch {
+    pub fn launch(&self, page: usize, format: KvFormat, rows: usize) -> Launch {
         let eps = |norm: Option<HeadNorm>| norm.map_or(0.0, |norm| norm.eps);
         let constants = [
             unsigned(31, self.kv_heads),
             unsigned(33, page),
+            flag(38, format == KvFormat::Q8_0),
             flag(43, self.q_norm.is_some()),
             flag(44, self.k_norm.is_some()),
             float(45, eps(self.q_norm)),
@@ -184,10 +186,21 @@ impl Rope {
 
 /// The dispatch of [`kv_write`] for so many rows. Buffers: keys and values of the rows, keys and values of the cache, page tables, positions,
 /// slots, entries of a page table as u32.
-pub fn kv_write_launch(kv_heads: usize, head_dim: usize, page: usize, rows: usize) -> Launch {
+pub fn kv_write_launch(
+    kv_heads: usize,
+    head_dim: usize,
+    page: usize,
+    format: KvFormat,
+    rows: usize,
+) -> Launch {
     Launch {
         function: "kv_write".into(),
-        constants: vec![unsigned(31, kv_heads), unsigned(32, head_dim), unsigned(33, page)],
+        constants: vec![
+            unsigned(31, kv_heads),
+            unsigned(32, head_dim),
+            unsigned(33, page),
+            flag(38, format == KvFormat::Q8_0),
+        ],
         threadgroups: [(2 * kv_heads * head_dim / 4).div_ceil(THREADS), rows, 1],
         threads: [THREADS, 1, 1],
     }

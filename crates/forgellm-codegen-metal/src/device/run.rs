@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use crate::device::attention::RowRun;
 use crate::device::cache::{CacheMemory, LayerCache, PAGE};
 use crate::device::kernels::Kernels;
+use crate::device::kv_format::KvFormat;
 use crate::device::memory::{Arena, Scratch, ScratchUse, StepRows};
 use crate::device::weights::{AnyMatrix, Vector, Weights};
 use crate::gpu::{Buffer, Constant, Device, Encoder};
@@ -61,6 +62,8 @@ pub struct CacheBinding<'a> {
     pub pages_per_sequence: usize,
     /// Positions of a page.
     pub page: usize,
+    /// How keys and values are stored.
+    pub format: KvFormat,
 }
 
 /// One dispatch.
@@ -140,6 +143,7 @@ impl<'r> Run<'r> {
             tables: self.step.at(self.step.layout.group(layer.group)),
             pages_per_sequence: self.step.layout.pages_per_sequence,
             page: PAGE,
+            format: self.caches.format(),
         })
     }
 

@@ -1,9 +1,11 @@
 //! A simulated GPU, and KV caches in shuffled pages on it.
 
 use forgellm_codegen_metal::device::kernels::KernelNeeds;
+use forgellm_codegen_metal::device::kv_format::KvFormat;
 use forgellm_codegen_metal::device::launch::Launch;
 use forgellm_codegen_metal::gpu::{Buffer, Device, Library, Options};
 use forgellm_codegen_metal::kernel_source;
+use half::f16;
 
 /// Positions of a page.
 pub const PAGE: usize = 32;
@@ -103,16 +105,94 @@ impl Tables {
         Tables { pages, pages_per_sequence, entries }
     }
 
-    /// The first element of a position's key or value.
-    pub fn element(
-        &self,
-        slot: usize,
-        position: usize,
-        (kv_heads, head_dim): (usize, usize),
-        kv_head: usize,
-    ) -> usize {
-        let page = self.entries[slot * self.pages_per_sequence + position / PAGE] as usize;
-        ((page * kv_heads + kv_head) * PAGE + position % PAGE) * head_dim
+    /// The page of a position, and the place in it.
+    pub fn place(&self, slot: usize, position: usize) -> (usize, usize) {
+        (self.entries[slot * self.pages_per_sequence + position / PAGE] as usize, position % PAGE)
+    }
+}
+
+/// The keys, or the values, of a cache.
+pub struct Kv {
+    pub format: KvFormat,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub bytes: Vec<u8>,
+}
+
+impl Kv {
+    /// Pages full of zeros.
+    pub fn zeros(format: KvFormat, pages: usize, kv_heads: usize, head_dim: usize) -> Kv {
+        let bytes = pages * kv_heads * format.head_bytes(PAGE, head_dim).unwrap();
+        Kv { format, kv_heads, head_dim, bytes: vec![0; bytes] }
+    }
+
+    /// The elements of a head of a position.
+    pub fn get(&self, place: (usize, usize), kv_head: usize) -> Vec<f64> {
+        let half = |at: usize| f16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]).to_f64();
+        let (elements, scales) = self.at(place, kv_head);
+        (0..self.head_dim)
+            .map(|element| match self.format {
+                KvFormat::F16 => half(elements + 2 * element),
+                KvFormat::Q8_0 => {
+                    half(scales + element / 32 * 2) * f64::from(self.bytes[elements + element] as i8)
+                }
+            })
+            .collect()
+    }
+
+    /// Sets the elements of a head of a position to draws of about this size.
+    pub fn draw(&mut self, place: (usize, usize), kv_head: usize, size: f32, random: &mut Random) {
+        let (elements, scales) = self.at(place, kv_head);
+        for element in 0..self.head_dim {
+            match self.format {
+                KvFormat::F16 => self.set_half(elements + 2 * element, size * random.normal()),
+                KvFormat::Q8_0 => {
+                    self.bytes[elements + element] = (random.below(255) as i32 - 127) as u8;
+                    self.set_half(scales + element / 32 * 2, size * (1.0 + random.below(9) as f32) / 400.0);
+                }
+            }
+        }
+    }
+
+    /// Sets the elements of a head of a position to one number.
+    pub fn fill(&mut self, place: (usize, usize), kv_head: usize, value: f32) {
+        let (elements, scales) = self.at(place, kv_head);
+        for element in 0..self.head_dim {
+            match self.format {
+                KvFormat::F16 => self.set_half(elements + 2 * element, value),
+                KvFormat::Q8_0 => {
+                    self.bytes[elements + element] = 100;
+                    self.set_half(scales + element / 32 * 2, value / 100.0);
+                }
+            }
+        }
+    }
+
+    /// Sets the bytes of a head of a position to zero.
+    pub fn clear(&mut self, place: (usize, usize), kv_head: usize) {
+        let (elements, scales) = self.at(place, kv_head);
+        match self.format {
+            KvFormat::F16 => self.bytes[elements..elements + 2 * self.head_dim].fill(0),
+            KvFormat::Q8_0 => {
+                self.bytes[elements..elements + self.head_dim].fill(0);
+                self.bytes[scales..scales + self.head_dim / 16].fill(0);
+            }
+        }
+    }
+
+    fn set_half(&mut self, at: usize, value: f32) {
+        self.bytes[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
+    }
+
+    /// The first byte of a head of a position, and of its scales.
+    fn at(&self, (page, place): (usize, usize), kv_head: usize) -> (usize, usize) {
+        let head = (page * self.kv_heads + kv_head) * self.format.head_bytes(PAGE, self.head_dim).unwrap();
+        match self.format {
+            KvFormat::F16 => (head + place * self.head_dim * 2, 0),
+            KvFormat::Q8_0 => {
+                (head + place * self.head_dim, head + PAGE * self.head_dim + place * (self.head_dim / 16))
+            }
+        }
     }
 }
 
