@@ -151,7 +151,9 @@ impl Compiled {
     /// When the parts of the project do not fit each other.
     pub fn project(&self) -> Result<Project, CompileError> {
         let gpu = match self.target {
-            Target::Auto | Target::Cpu => return Ok(cpu_project(&self.plan, &self.program).map_err(Box::new)?),
+            Target::Auto | Target::Cpu => {
+                return Ok(cpu_project(&self.plan, &self.program).map_err(Box::new)?);
+            }
             Target::Metal => Gpu::Apple,
             Target::MetalSim => Gpu::Simulator,
         };

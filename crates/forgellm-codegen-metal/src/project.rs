@@ -77,7 +77,11 @@ pub fn generate_metal_project(
 }
 
 /// The project of a plan: runtime and device layer as they are, `src/model.rs`, the kernels that it uses, and the GPU's layer.
-pub fn metal_project(plan: &Verified<Plan>, program: &Program, gpu: Gpu) -> Result<Project, MetalCodegenError> {
+pub fn metal_project(
+    plan: &Verified<Plan>,
+    program: &Program,
+    gpu: Gpu,
+) -> Result<Project, MetalCodegenError> {
     let program = &Program {
         model: Program::one_line(&program.model),
         architecture: Program::one_line(&program.architecture),
@@ -88,8 +92,9 @@ pub fn metal_project(plan: &Verified<Plan>, program: &Program, gpu: Gpu) -> Resu
         Gpu::Apple => Dependencies::of_manifest(APPLE_MANIFEST)?,
         Gpu::Simulator => Dependencies::of_manifest(SIMULATOR_MANIFEST)?.without(&SIMULATOR_COMMAND),
     };
-    let dependencies =
-        runtime_dependencies()?.and(Dependencies::of_manifest(DEVICE_DEPENDENCIES)?)?.and(gpu_dependencies)?;
+    let dependencies = runtime_dependencies()?
+        .and(Dependencies::of_manifest(DEVICE_DEPENDENCIES)?)?
+        .and(gpu_dependencies)?;
     let description = format!("{}, compiled for Metal", program.model);
     project.add("Cargo.toml", dependencies.manifest(&program.name, &description));
     project.add("rustfmt.toml", RUSTFMT);

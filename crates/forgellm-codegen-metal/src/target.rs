@@ -49,11 +49,16 @@ impl Target for Metal {
             }
             [outputs, inputs] => {
                 let bytes = pack::packed_bytes(weight.dtype, outputs, inputs).ok_or_else(|| {
-                    Refusal(format!("rows of {inputs} are not whole blocks of {}, or too large", weight.dtype))
+                    Refusal(format!(
+                        "rows of {inputs} are not whole blocks of {}, or too large",
+                        weight.dtype
+                    ))
                 })?;
                 Ok(Layout { name: PLANES, bytes })
             }
-            _ => Err(Refusal(format!("it has {} dimensions, only 1 and 2 are supported", weight.shape.len()))),
+            _ => {
+                Err(Refusal(format!("it has {} dimensions, only 1 and 2 are supported", weight.shape.len())))
+            }
         }
     }
 }

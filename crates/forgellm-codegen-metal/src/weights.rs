@@ -15,7 +15,12 @@ pub fn write_metal_weights(
     path: &Path,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), WeightsWriteError> {
-    write_weights(plan, path, &mut |weight, bytes| pack_weight(weight, tensors, &pack_planes, bytes), progress)
+    write_weights(
+        plan,
+        path,
+        &mut |weight, bytes| pack_weight(weight, tensors, &pack_planes, bytes),
+        progress,
+    )
 }
 
 fn pack_planes(

@@ -108,7 +108,8 @@ impl RustWriter {
         let width = MAX_WIDTH - self.depth * INDENT;
         let mut line = String::new();
         for item in items {
-            if !line.is_empty() && line.len() + item.len() + 2 > width {
+            // rustfmt leaves the last column of such a list free.
+            if !line.is_empty() && line.len() + item.len() + 2 >= width {
                 self.line(&line);
                 line.clear();
             }

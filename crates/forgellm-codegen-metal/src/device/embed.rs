@@ -29,7 +29,9 @@ pub fn embed_needs(format: &FormatInfo) -> KernelNeeds {
     let name = name(format);
     KernelNeeds {
         files,
-        instantiations: vec![format!("template [[host_name(\"{name}\")]] kernel decltype({kernel}) {kernel};")],
+        instantiations: vec![format!(
+            "template [[host_name(\"{name}\")]] kernel decltype({kernel}) {kernel};"
+        )],
     }
 }
 

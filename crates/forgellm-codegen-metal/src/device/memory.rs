@@ -17,12 +17,7 @@ pub(crate) struct Arena {
 
 impl Arena {
     /// Room for `rows` rows of `per_row` f32.
-    pub(crate) fn new(
-        device: &Device,
-        rows: usize,
-        per_row: usize,
-        label: &str,
-    ) -> Result<Arena, GpuError> {
+    pub(crate) fn new(device: &Device, rows: usize, per_row: usize, label: &str) -> Result<Arena, GpuError> {
         let bytes = rows.saturating_mul(per_row).saturating_mul(size_of::<f32>());
         Ok(Arena { buffer: device.buffer(bytes.max(ALIGNMENT), label)?, rows })
     }

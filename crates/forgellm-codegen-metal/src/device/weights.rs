@@ -38,7 +38,9 @@ impl Weights {
     /// Where the tensor `name` of so many bytes lies.
     pub(crate) fn find(&self, name: &str, bytes: usize) -> Result<usize, OpenError> {
         self.file.tensor(name, bytes)?;
-        self.file.offset(name).ok_or_else(|| OpenError::Device(format!("{name}: it has no place in the file")))
+        self.file
+            .offset(name)
+            .ok_or_else(|| OpenError::Device(format!("{name}: it has no place in the file")))
     }
 }
 

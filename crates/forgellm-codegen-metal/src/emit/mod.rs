@@ -11,7 +11,8 @@ pub(crate) use dialect::MetalDialect;
 pub(crate) use needs::kernel_needs;
 
 /// `src/gpu.rs` of a project that runs on the simulator.
-pub(crate) const SIMULATED_GPU: &str = "//! The GPU: simulated on this machine's processor.\n\npub use crate::sim::api::*;\n";
+pub(crate) const SIMULATED_GPU: &str =
+    "//! The GPU: simulated on this machine's processor.\n\npub use crate::sim::api::*;\n";
 
 /// `src/main.rs`.
 pub(crate) fn main(program: &Program, gpu: Gpu) -> String {

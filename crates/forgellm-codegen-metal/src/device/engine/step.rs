@@ -60,7 +60,8 @@ impl<M: Model> MetalEngine<M> {
         let put = |offset: usize, values: &[u32]| {
             write(buffer, offset, values).ok_or_else(|| "the step's rows do not fit".to_owned())
         };
-        let numbers = |values: &mut dyn Iterator<Item = usize>| values.map(|value| value as u32).collect::<Vec<_>>();
+        let numbers =
+            |values: &mut dyn Iterator<Item = usize>| values.map(|value| value as u32).collect::<Vec<_>>();
         put(layout.tokens, &checked.tokens)?;
         put(layout.positions, &numbers(&mut rows.iter().map(|row| row.position)))?;
         put(layout.slots, &numbers(&mut checked.sequence_of.iter().copied()))?;
@@ -80,7 +81,12 @@ impl<M: Model> MetalEngine<M> {
     }
 
     /// Encodes, runs and reads: the layers with the first wanted rows in one command buffer, further wanted rows in one each.
-    fn run_rows(&mut self, runs: &[RowRun], rows: &[Row], wanted: &[Wanted]) -> Result<Vec<RowResult>, String> {
+    fn run_rows(
+        &mut self,
+        runs: &[RowRun],
+        rows: &[Row],
+        wanted: &[Wanted],
+    ) -> Result<Vec<RowResult>, String> {
         let mut results = vec![RowResult::Nothing; rows.len()];
         let mut best = vec![None; rows.len()];
         let mut first = 0;
@@ -162,7 +168,8 @@ impl<M: Model> MetalEngine<M> {
         let row = |place| self.wanted_arena.row(place, index).ok_or_else(outside);
         let mut best: Vec<(u32, f32)> = Vec::new();
         if let Some(buffer) = top_results {
-            let pairs: Vec<u32> = read(buffer, index * kept * 2 * size_of::<u32>(), kept * 2).ok_or_else(outside)?;
+            let pairs: Vec<u32> =
+                read(buffer, index * kept * 2 * size_of::<u32>(), kept * 2).ok_or_else(outside)?;
             best = pairs.chunks_exact(2).map(|pair| (pair[0], f32::from_bits(pair[1]))).collect();
             if best.first().is_some_and(|(id, _)| *id == NAN_ID) {
                 return Err("a logit is not a number: the weights file is damaged, or the model is".into());
