@@ -268,6 +268,7 @@ kernel void attention(
                 }
             }
         }
+        threadgroup_barrier(mem_flags::mem_threadgroup);
 
         // Softmax: each lane takes 8 keys of a query.
         const uint position = block + 8 * part;
