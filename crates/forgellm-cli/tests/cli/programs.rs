@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use forgellm_frontend::checkpoint::Value as Entry;
+use forgellm_frontend::ir::DType;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -40,6 +42,102 @@ fn a_program_is_built_once_and_agrees_with_the_interpreter() {
     outcome(&mut place.building(&["run", "model.gguf", "--no-such-option"])).failed(2, &["--no-such-option"]);
     let help = run(&["run", "model.gguf", "--help"]).stdout;
     assert!(help.contains("compiled for cpu by ForgeLLM"), "{help}");
+}
+
+/// Rope scaling that a file asks for, in keys and as a tensor of factors: the program does what the interpreter does, and
+/// that is not what it does without.
+#[test]
+fn rope_scaling_of_the_file_reaches_the_program() {
+    let linear: &[(&str, Entry)] = &[
+        ("llama.rope.scaling.type", Entry::String("linear".to_owned())),
+        ("llama.rope.scaling.factor", Entry::F32(4.0)),
+    ];
+    let yarn: &[(&str, Entry)] = &[
+        ("qwen2.rope.scaling.type", Entry::String("yarn".to_owned())),
+        ("qwen2.rope.scaling.factor", Entry::F32(16.0)),
+        ("qwen2.rope.scaling.original_context_length", Entry::U64(512)),
+    ];
+    let ids: Vec<String> = (0..60).map(|index| (index * 37 % 500).to_string()).collect();
+    let ids = ids.join(",");
+    let logits = |place: &Workplace, target: &str| {
+        let arguments =
+            ["eval", "logits", "model.gguf", "--ids", &ids, "--top", "512", "--json", "--target", target];
+        let all = json(&outcome(&mut place.building(&arguments)).succeeded().stdout);
+        let last = &all["positions"][59];
+        let ids = last["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
+        let logits = last["logits"].as_array().unwrap().iter().map(|logit| logit.as_f64().unwrap());
+        ids.zip(logits).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    for (shape, keys, factors) in [("tiny-llama3", linear, true), ("tiny-qwen2", yarn, false)] {
+        let place = |scaled: bool| {
+            Workplace::new().with_changed_model(shape, "F16", |file| {
+                if scaled {
+                    for (key, value) in keys {
+                        file.metadata.insert((*key).to_owned(), value.clone());
+                    }
+                }
+                let before = file.tensors.len();
+                file.tensors.retain(|(spec, _)| scaled || spec.name != "rope_freqs.weight");
+                assert_eq!(file.tensors.len() < before, factors && !scaled);
+            })
+        };
+        let scaled = place(true);
+        let expected = logits(&scaled, "interp");
+        let (program, plain) = (logits(&scaled, "cpu"), logits(&place(false), "interp"));
+        let error = |found: &std::collections::BTreeMap<u64, f64>| {
+            let square = |sum: f64, value: f64| sum + value * value;
+            let difference = expected.iter().map(|(id, logit)| found[id] - logit).fold(0.0, square);
+            difference / expected.values().copied().fold(0.0, square)
+        };
+        println!("{shape}: program {:.1e}, without scaling {:.1e}", error(&program), error(&plain));
+        // What is left is the cache in f16.
+        assert!(error(&program) < 1e-5, "{shape}: {:e}", error(&program));
+        assert!(error(&plain) > 1e-2, "{shape}: {:e}", error(&plain));
+    }
+}
+
+/// One NaN in any tensor that a prompt uses ends a greedy run with a message, whatever lies between it and the logits.
+#[test]
+fn a_damaged_weight_is_told() {
+    let place = Workplace::new().with_model("tiny-llama", "Q4_0");
+    let built = ["build", "model.gguf", "-o", "out", "--name", "program"];
+    outcome(&mut place.building(&built)).succeeded();
+    let run = |arguments: &[&str]| {
+        let ids = ["generate-ids", "--ids", "9,1,2", "--max-tokens", "2"];
+        outcome(Command::new(place.path("out/program")).args(ids).args(arguments))
+    };
+    run(&[]).succeeded();
+    // (tensor, row): the embedding of a token of the prompt, one row of the head, otherwise the first.
+    for (tensor, row) in [
+        ("token_embd.weight", 1),
+        ("blk.0.attn_norm.weight", 0),
+        ("blk.1.attn_q.weight", 0),
+        ("blk.1.attn_k.weight", 0),
+        ("blk.0.attn_v.weight", 0),
+        ("blk.1.attn_output.weight", 0),
+        ("blk.0.ffn_norm.weight", 0),
+        ("blk.0.ffn_gate.weight", 3),
+        ("blk.1.ffn_up.weight", 3),
+        ("blk.1.ffn_down.weight", 0),
+        ("output_norm.weight", 0),
+        ("output.weight", 300),
+    ] {
+        let damaged = Workplace::new().with_changed_model("tiny-llama", "Q4_0", |file| {
+            let (spec, bytes) = file.tensors.iter_mut().find(|(spec, _)| spec.name == tensor).unwrap();
+            let at = bytes.len() / spec.shape[0] * if spec.shape.len() > 1 { row } else { 0 };
+            match spec.dtype {
+                DType::F32 => bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes()),
+                // The scale of a block of Q4_0, an f16.
+                DType::Q4_0 => bytes[at..at + 2].copy_from_slice(&[0x00, 0x7e]),
+                other => panic!("{tensor} is {other}"),
+            }
+        });
+        damaged.forge(&["export-weights", "model.gguf", "-o", "weights"]).succeeded();
+        let weights = damaged.path("weights");
+        let outcome = run(&["--weights", weights.to_str().unwrap()]);
+        println!("{tensor}: {}", outcome.stderr.trim());
+        outcome.failed(1, &["the model gave the logit NaN", "the weights file may be damaged"]);
+    }
 }
 
 #[test]

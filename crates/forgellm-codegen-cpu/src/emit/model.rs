@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use forgellm_codegen::{Program, RustWriter, constant_name, plan_hash};
 use forgellm_frontend::ir::{Dim, Op};
-use forgellm_plan::Plan;
+use forgellm_plan::{BufferId, Plan};
 
 use super::calls::steps;
 use super::fields::{outer_field, outer_weights};
@@ -203,9 +203,10 @@ fn forward(w: &mut RustWriter, plan: &Plan, used: &mut Used) {
                 w.line(format!("wanted_arena: {},", plan.wanted_elements));
                 w.line(format!("widest_input: {},", widest_input(plan)));
                 w.line("caches: &CACHES,");
-                let hidden = plan.hidden_state.unwrap_or(plan.logits);
-                w.line(format!("hidden: {}.any(),", constant_name(&plan.buffers[hidden.0].name)));
-                w.line(format!("logits: {}.any(),", constant_name(&plan.buffers[plan.logits.0].name)));
+                let buffer = |id: BufferId| format!("{}.any()", constant_name(&plan.buffers[id.0].name));
+                let hidden = plan.hidden_state.map_or("None".into(), |id| format!("Some({})", buffer(id)));
+                w.line(format!("hidden: {hidden},"));
+                w.line(format!("logits: {},", buffer(plan.logits)));
             });
         });
         w.gap();

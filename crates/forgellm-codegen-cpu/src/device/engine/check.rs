@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::runtime::engine::{Capacity, EngineError, Row, SequenceId, Token};
+use super::ModelSpec;
+use crate::runtime::engine::{Capacity, EngineError, Row, SequenceId, Token, Want};
 use crate::runtime::pages::PagedCache;
 
 /// The rows of a step, checked.
@@ -19,7 +20,7 @@ pub(super) struct Checked {
 pub(super) fn check(
     rows: &[Row],
     capacity: Capacity,
-    vocab: usize,
+    spec: &ModelSpec,
     pages: &PagedCache,
     best: &[Option<u32>],
 ) -> Result<Checked, EngineError> {
@@ -33,6 +34,9 @@ pub(super) fn check(
     };
     let mut known: BTreeMap<SequenceId, usize> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
+        if row.want == Want::Hidden && spec.hidden.is_none() {
+            return Err(EngineError::NoHiddenState);
+        }
         let held = pages.positions(row.sequence)?;
         let sequence = *known.entry(row.sequence).or_insert_with(|| {
             checked.sequences.push((row.sequence, Vec::new()));
@@ -53,8 +57,8 @@ pub(super) fn check(
         members.push(index);
         checked.sequence_of.push(sequence);
         checked.tokens.push(match row.token {
-            Token::Id(token) if (token as usize) < vocab => token,
-            Token::Id(token) => return Err(EngineError::UnknownToken { token, vocab }),
+            Token::Id(token) if (token as usize) < spec.vocab => token,
+            Token::Id(token) => return Err(EngineError::UnknownToken { token, vocab: spec.vocab }),
             Token::ArgmaxOfRow(of) => best.get(of).copied().flatten().ok_or(EngineError::NoArgmax(of))?,
         });
     }
