@@ -71,7 +71,7 @@ fn a_hidden_state_is_named_only_where_the_graph_has_one() {
     let (file, with) = tiny(folder.path(), "tiny-llama", DType::F16);
     let text = arch::import(&file).unwrap().to_string();
     let (outputs, others): (Vec<&str>, Vec<&str>) =
-        text.lines().partition(|line| line.starts_with("output hidden"));
+        text.lines().partition(|line| line.starts_with("  hidden "));
     assert_eq!(outputs.len(), 1, "{text}");
     let graph: Graph = others.join("\n").parse().unwrap();
     let without = plan(&verify(graph, Stage::Model).unwrap(), &Cpu).unwrap();

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -26,6 +28,13 @@ fn golden_gemma3() {
 #[test]
 fn golden_qwen2() {
     Golden::new("qwen.gguf", "qwen2.5-coder-0.5b.json").check();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn golden_memory() {
+    Golden::new("smollm2.gguf", "smollm2-135m.json").check_memory();
+    Golden::new("gemma3.gguf", "gemma3-270m.json").check_memory();
 }
 
 struct Golden {
@@ -113,17 +122,53 @@ impl Golden {
         assert_eq!(different.len(), 8, "the answers cannot be told apart: {together:?}");
     }
 
-    /// The weights file is hardly larger than the tensors that it is made from.
-    fn check_size(&self) {
+    /// The length of the weights file.
+    fn weights_bytes(&self) -> u64 {
         let weights = self.place.path("weights.safetensors");
         let path = weights.to_str().unwrap();
         outcome(&mut self.place.building(&["export-weights", &self.model, "-o", path])).succeeded();
+        fs::metadata(&weights).unwrap().len()
+    }
+
+    /// The weights file is hardly larger than the tensors that it is made from.
+    fn check_size(&self) {
         let info = self.json(&["info", &self.model, "--tensors", "--json"]);
         let tensors: u64 =
             info["tensors"].as_array().unwrap().iter().map(|tensor| tensor["bytes"].as_u64().unwrap()).sum();
-        let ratio = fs::metadata(&weights).unwrap().len() as f64 / tensors as f64;
+        let ratio = self.weights_bytes() as f64 / tensors as f64;
         println!("weights file: {ratio:.4} of the tensors");
         assert!(ratio <= 1.05, "the weights file has {ratio:.3} times the bytes of the tensors");
+    }
+
+    /// The memory of a program that runs a long prompt and an answer: the mapped weights, the cache, and little else.
+    #[cfg(target_os = "linux")]
+    fn check_memory(&self) {
+        let text = self.data["perplexity"][0]["ids"].as_array().unwrap();
+        let prompt: Vec<Value> = text.iter().cycle().take(600).cloned().collect();
+        let prompt = ids(&Value::from(prompt));
+        let arguments = ["--quiet", "run", &self.model, "generate-ids", "--ids", &prompt, "-n", "200"];
+        let mut child = self.place.building(&arguments).stdout(Stdio::null()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        // The high-water mark, taken until the end. It starts anew when forge becomes the program.
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            if let Some(kib) = line.and_then(|line| line.trim().strip_suffix(" kB")) {
+                peak = 1024 * kib.trim().parse::<u64>().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(child.wait().unwrap().success());
+        let weights = self.weights_bytes();
+        let config = self.json(&["info", &self.model, "--json"])["config"].clone();
+        let size = |key: &str| config[key].as_u64().unwrap();
+        // Keys and values in f16, as if no layer had a window.
+        let cache = 800 * size("layers") * size("kv_heads") * size("head_dim") * 2 * 2;
+        let most = weights * 6 / 5 + cache + 100_000_000;
+        println!("memory: {peak} bytes at most, weights {weights}, cache {cache}, allowed {most}");
+        assert!(peak <= most, "{peak} bytes resident, {most} allowed");
+        assert!(peak >= weights / 2, "{peak} bytes are not the program's");
     }
 
     /// 3,000 tokens, in several steps of the engine, against the interpreter.

@@ -1,5 +1,6 @@
 //! Programs that are built, cached and run.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ fn rope_scaling_of_the_file_reaches_the_program() {
         let last = &all["positions"][59];
         let ids = last["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
         let logits = last["logits"].as_array().unwrap().iter().map(|logit| logit.as_f64().unwrap());
-        ids.zip(logits).collect::<std::collections::BTreeMap<_, _>>()
+        ids.zip(logits).collect::<BTreeMap<_, _>>()
     };
     for (shape, keys, factors) in [("tiny-llama3", linear, true), ("tiny-qwen2", yarn, false)] {
         let place = |scaled: bool| {
@@ -84,7 +85,7 @@ fn rope_scaling_of_the_file_reaches_the_program() {
         let scaled = place(true);
         let expected = logits(&scaled, "interp");
         let (program, plain) = (logits(&scaled, "cpu"), logits(&place(false), "interp"));
-        let error = |found: &std::collections::BTreeMap<u64, f64>| {
+        let error = |found: &BTreeMap<u64, f64>| {
             let square = |sum: f64, value: f64| sum + value * value;
             let difference = expected.iter().map(|(id, logit)| found[id] - logit).fold(0.0, square);
             difference / expected.values().copied().fold(0.0, square)
@@ -150,6 +151,18 @@ fn a_built_folder_can_be_moved() {
     let run = |arguments: &[&str]| outcome(Command::new(place.path("moved/tiny-one")).args(arguments));
     let answer = run(&["--json", "--max-tokens", "3", "Hello"]).succeeded();
     assert!(json(&answer.stdout)["text"].is_string(), "{}", answer.stdout);
+    run(&["A few more words", "--context", "2"]).failed(1, &["raise --context"]);
+    run(&["Hello", "--context", "5000"]).failed(1, &["at most 4096"]);
+    run(&["generate-ids", "--ids", "1,99999"]).failed(1, &["token 99999 is not in the vocabulary"]);
+    // A weights file of another model, one that ends early, and none at all.
+    let other = Workplace::new().with_model("tiny-qwen2", "Q4_0");
+    other.forge(&["export-weights", "model.gguf", "-o", "weights"]).succeeded();
+    let weights = fs::read(place.path("moved/weights.safetensors")).unwrap();
+    fs::write(place.path("short"), &weights[..weights.len() - 1]).unwrap();
+    let (other, short) = (other.path("weights"), place.path("short"));
+    run(&["Hello", "--weights", other.to_str().unwrap()]).failed(1, &["made for another"]);
+    run(&["Hello", "--weights", short.to_str().unwrap()]).failed(1, &["short"]);
+    run(&["Hello", "--weights", "none"]).failed(1, &["none"]);
     fs::remove_file(place.path("moved/tokenizer.json")).unwrap();
     run(&["Hello"]).failed(1, &["tokenizer.json"]);
 }
@@ -185,6 +198,53 @@ fn an_interrupted_build_leaves_nothing() {
     let lock = File::open(&cargo_lock).unwrap();
     wait_for("cargo is gone", || lock.try_lock().is_ok());
     assert_eq!(place.files(), ["model.gguf"]);
+}
+
+/// A project that replaces another: interrupted at any time, and stopped by an error, the folder holds the one or the other.
+#[test]
+fn an_interrupted_replacement_leaves_one_whole_project() {
+    let place = Workplace::new().with_model("tiny-gemma3", "Q8_0");
+    fs::rename(place.path("model.gguf"), place.path("other.gguf")).unwrap();
+    let place = place.with_model("tiny-llama", "Q4_0");
+    let compile = |model: &str| place.command(&["--quiet", "compile", model, "-o", "out"]);
+    let content = || -> BTreeMap<String, Vec<u8>> {
+        let files = place.files().into_iter().filter(|file| file.starts_with("out/"));
+        files.map(|file| (file.clone(), fs::read(place.path(&file)).unwrap())).collect()
+    };
+    outcome(&mut compile("other.gguf")).succeeded();
+    fs::write(place.path("out/notes.txt"), b"mine").unwrap();
+    let other = content();
+    let start = Instant::now();
+    outcome(&mut compile("model.gguf")).succeeded();
+    let whole = start.elapsed();
+    let model = content();
+    assert!(other != model && other.contains_key("out/notes.txt") && model.contains_key("out/notes.txt"));
+
+    const TIMES: u32 = 25;
+    let mut interrupted = 0;
+    let mut now = &model;
+    for time in 0..TIMES {
+        let (to, name) = if now == &model { (&other, "other.gguf") } else { (&model, "model.gguf") };
+        let mut forge = compile(name).spawn().unwrap();
+        std::thread::sleep(whole * time / TIMES);
+        // It may be done already.
+        let _ = kill(Pid::from_raw(forge.id() as i32), Signal::SIGINT);
+        interrupted += u32::from(forge.wait().unwrap().code() == Some(130));
+        let found = content();
+        let names = || found.keys().collect::<Vec<_>>();
+        assert!(found == *now || found == *to, "neither the one nor the other: {:?}", names());
+        now = if found == *to { to } else { now };
+    }
+    assert!(interrupted > TIMES / 4, "only {interrupted} of {TIMES} runs were interrupted");
+
+    // The last file to be replaced cannot be: everything else is as before.
+    fs::remove_file(place.path("out/tokenizer.json")).unwrap();
+    fs::create_dir(place.path("out/tokenizer.json")).unwrap();
+    fs::write(place.path("out/tokenizer.json/file"), b"").unwrap();
+    let before = content();
+    let name = if now == &model { "other.gguf" } else { "model.gguf" };
+    outcome(&mut compile(name)).failed(1, &["tokenizer.json"]);
+    assert!(content() == before);
 }
 
 #[track_caller]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::json;
@@ -243,10 +243,18 @@ impl<E: Engine> Context<'_, '_, E> {
         if context > spec.max_context {
             return Err(ProgramError::ContextTooLong { asked: context, max: spec.max_context });
         }
-        let _notice = Notice::new("loading the weights", self.arguments.generate.quiet);
+        let mut notice = Notice::new("loading the weights", self.arguments.generate.quiet);
         let path = files::weights(spec, self.arguments)?;
         let expected = Expected { layout_version: spec.layout_version, plan_hash: spec.plan_hash };
         let weights = Arc::new(Weights::open(&path, &expected)?);
+        if notice.is_shown() {
+            // Mapped pages would come from the disk when the prompt first needs them, with nothing to be seen meanwhile.
+            weights.read_ahead(&mut |done, total| {
+                notice.progress(done, total);
+                // What comes next ends for an interruption in its own way.
+                !self.interrupted.load(Ordering::Relaxed)
+            });
+        }
         let (threads, profile) = (model.threads, model.profile);
         Ok((self.open)(&OpenOptions { weights, threads, context, sequences, profile })?)
     }
