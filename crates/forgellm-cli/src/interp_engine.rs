@@ -151,17 +151,15 @@ fn result(want: Want, output: RowOutput) -> Result<RowResult, EngineError> {
         Want::Nothing => RowResult::Nothing,
         Want::Top(count) => RowResult::Top(top(&output.logits, count)),
         Want::Logits => RowResult::Logits(output.logits),
-        Want::Hidden => {
-            let lost = || EngineError::DeviceLost("the graph has no hidden state as an output".to_owned());
-            RowResult::Hidden(output.hidden.ok_or_else(lost)?)
-        }
+        Want::Hidden => RowResult::Hidden(output.hidden.ok_or(EngineError::NoHiddenState)?),
     })
 }
 
-/// The best logits first; equal ones in the order of their ids.
+/// The best logits first; equal ones in the order of their ids, NaN before all others.
 fn top(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let place = |logit: f32| if logit.is_nan() { f32::INFINITY } else { logit };
     let mut order: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
-    order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    order.sort_by(|a, b| place(b.1).total_cmp(&place(a.1)).then(a.0.cmp(&b.0)));
     order.truncate(count);
     order
 }

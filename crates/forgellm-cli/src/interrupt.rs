@@ -41,6 +41,13 @@ pub fn install() -> Result<(), ctrlc::Error> {
     })
 }
 
+/// Does `work`; an interruption waits until it is done. Only for what takes no noticeable time, and creates or drops no
+/// [`TempPath`] or [`ChildGroup`].
+pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
+    let _held = pending();
+    work()
+}
+
 /// A program in a process group of its own, which is ended with all its descendants when this is dropped before
 /// it was waited for, or when the user interrupts.
 pub struct ChildGroup {
@@ -171,7 +178,15 @@ pub fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// Best effort: what cannot be removed is found again by [`remove_leftovers`].
+/// Best effort: what cannot be removed is found again by [`remove_leftovers`]. Tries again where a thread that is interrupted puts
+/// another file into a folder while it is removed.
 fn remove(path: &Path) {
-    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    const ATTEMPTS: usize = 20;
+    for _ in 0..ATTEMPTS {
+        match fs::symlink_metadata(path) {
+            Err(_) => return,
+            Ok(about) if about.is_dir() => _ = fs::remove_dir_all(path),
+            Ok(_) => _ = fs::remove_file(path),
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod interrupt;
 pub mod model;
 pub mod pipeline;
 pub mod programs;
+pub mod replace;
 pub mod source;
 pub mod toolchain;
 pub mod ui;

@@ -12,6 +12,7 @@ use crate::cache::{Cache, CacheError, FolderLock, file_hash, hex, write_json};
 use crate::interrupt::{TempPath, remove_leftovers};
 use crate::model::{Model, ModelError};
 use crate::pipeline::{CompileError, Compiled, Target, compile};
+use crate::replace::Replacement;
 use crate::toolchain::{self, BuildError};
 use crate::ui::Ui;
 
@@ -54,7 +55,7 @@ pub struct Written {
 }
 
 /// Writes project, weights and tokenizer to `folder`. A folder that is not there appears whole or not at all; an
-/// earlier project in it is replaced.
+/// earlier project in it is replaced as a whole, see [`Replacement`]; other files in it stay.
 ///
 /// # Errors
 /// When the folder holds something else or cannot be written.
@@ -83,12 +84,24 @@ pub fn write(
         }
         staging.keep_as(&folder).map_err(CacheError::io("write", &folder))?;
     } else {
-        compiled.project()?.write(&folder)?;
+        let project = compiled.project()?;
         let program = build.map(|_| compiled.program.name.as_str());
-        for name in [WEIGHTS_FILE, TOKENIZER_FILE].into_iter().chain(program) {
-            let target = folder.join(name);
-            fs::rename(staged.join(name), &target).map_err(CacheError::io("write", &target))?;
+        let files = project
+            .files()
+            // Files that stay as they are keep their times, so that Cargo builds nothing anew.
+            .filter(|(name, text)| fs::read(folder.join(name)).map_or(true, |known| known != text.as_bytes()))
+            .map(|(name, _)| name)
+            .chain([WEIGHTS_FILE, TOKENIZER_FILE])
+            .chain(program)
+            .map(str::to_owned);
+        Replacement {
+            folder: &folder,
+            staged: &staged,
+            files: &files.collect::<Vec<_>>(),
+            removed: &project.strangers(&folder)?,
+            backup: &staging.path().join(".replaced"),
         }
+        .run()?;
     }
     Ok(Written {
         weights: folder.join(WEIGHTS_FILE),

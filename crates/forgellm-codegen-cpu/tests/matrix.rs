@@ -45,6 +45,31 @@ format_tests! {
     mxfp4: MXFP4, MXFP4, 1 x 32, 15 x 96, 16 x 64, 17 x 160, 33 x 576, 48 x 32;
 }
 
+/// Rows as wide as the intermediate size of an 8B Llama: nothing in a kernel has a fixed width, and no narrow sum overflows on the way.
+#[test]
+fn rows_wider_than_8192() {
+    let errors = [
+        nmse(&check_shape::<F16, 17, 14_336>(DType::F16)),
+        nmse(&check_shape::<BF16, 17, 14_336>(DType::BF16)),
+        nmse(&check_shape::<F32, 17, 14_336>(DType::F32)),
+        nmse(&check_shape::<Q4_0, 17, 14_336>(DType::Q4_0)),
+        nmse(&check_shape::<Q4_1, 17, 14_336>(DType::Q4_1)),
+        nmse(&check_shape::<Q5_0, 17, 14_336>(DType::Q5_0)),
+        nmse(&check_shape::<Q5_1, 17, 14_336>(DType::Q5_1)),
+        nmse(&check_shape::<Q8_0, 17, 14_336>(DType::Q8_0)),
+        nmse(&check_shape::<Q2_K, 17, 14_336>(DType::Q2_K)),
+        nmse(&check_shape::<Q3_K, 17, 14_336>(DType::Q3_K)),
+        nmse(&check_shape::<Q4_K, 17, 14_336>(DType::Q4_K)),
+        nmse(&check_shape::<Q5_K, 17, 14_336>(DType::Q5_K)),
+        nmse(&check_shape::<Q6_K, 17, 14_336>(DType::Q6_K)),
+        nmse(&check_shape::<Q8_K, 17, 14_336>(DType::Q8_K)),
+        nmse(&check_shape::<IQ4_NL, 17, 14_336>(DType::IQ4_NL)),
+        nmse(&check_shape::<IQ4_XS, 17, 14_336>(DType::IQ4_XS)),
+        nmse(&check_shape::<MXFP4, 17, 14_336>(DType::MXFP4)),
+    ];
+    assert!(errors.iter().all(|error| *error <= 1e-4), "against unquantised activations: {errors:?}");
+}
+
 #[test]
 fn packed_bytes_stay_within_five_percent() {
     for &dtype in DType::ALL {

@@ -59,13 +59,14 @@ fn zeros_and_values_too_small_for_a_scale_are_zero() {
 }
 
 #[test]
-fn values_that_are_not_finite_do_no_harm() {
+fn values_that_are_not_finite_show_in_their_block_alone() {
     for isa in Isa::available() {
-        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for (at, value) in [(0, f32::NAN), (31, -f32::NAN), (3, f32::INFINITY), (9, f32::NEG_INFINITY)] {
             let mut x = [1.0; 64];
-            x[3] = value;
+            x[at] = value;
             let blocks = quantise(isa, &x);
             assert_eq!(codes(&blocks[1]), [127; 32], "{}: the next block", isa.name());
+            assert!(!blocks[0].scale.is_finite(), "{}: {value} is hidden", isa.name());
         }
     }
 }

@@ -7,7 +7,7 @@ use forgellm_codegen::{Program, plan_hash};
 use forgellm_codegen_cpu::{Cpu, CpuCodegenError, cpu_project, generate_cpu_project, write_cpu_weights};
 use forgellm_frontend::arch;
 use forgellm_frontend::checkpoint::gguf::GgufFile;
-use forgellm_frontend::ir::{DType, Graph, Verified};
+use forgellm_frontend::ir::{DType, Graph, Stage, Verified, verify};
 use forgellm_frontend::synth::{self, Shape};
 use forgellm_plan::{Plan, plan};
 use forgellm_runtime::runtime::weights::{DATA_ALIGNMENT, Expected, TENSOR_ALIGNMENT, Weights, WeightsError};
@@ -62,6 +62,25 @@ fn an_interrupted_weights_file_is_not_there() {
     assert!(write_cpu_weights(&plan, &file, &path, &mut |done, all| done < all / 2).is_err());
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["model.gguf"]);
+}
+
+/// A graph without a hidden output makes a program that says so, and never gives another buffer for it.
+#[test]
+fn a_hidden_state_is_named_only_where_the_graph_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, with) = tiny(folder.path(), "tiny-llama", DType::F16);
+    let text = arch::import(&file).unwrap().to_string();
+    let (outputs, others): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("  hidden "));
+    assert_eq!(outputs.len(), 1, "{text}");
+    let graph: Graph = others.join("\n").parse().unwrap();
+    let without = plan(&verify(graph, Stage::Model).unwrap(), &Cpu).unwrap();
+    let model = |plan: &Verified<Plan>| {
+        let project = cpu_project(plan, &Program { name: "a-model".into(), ..Program::default() }).unwrap();
+        project.file("src/model.rs").unwrap().to_owned()
+    };
+    assert!(model(&with).contains("            hidden: Some(OUTPUT_NORM.any()),\n"), "{}", model(&with));
+    assert!(model(&without).contains("            hidden: None,\n"), "{}", model(&without));
 }
 
 #[test]

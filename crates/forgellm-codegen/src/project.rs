@@ -57,18 +57,36 @@ impl Project {
                 fail(&path, source)
             })?;
         }
-        self.remove_strangers(folder, &folder.join("src")).map_err(|source| fail(&folder.join("src"), source))
+        for name in self.strangers(folder)? {
+            let path = folder.join(name);
+            fs::remove_file(&path).map_err(|source| fail(&path, source))?;
+        }
+        Ok(())
     }
 
-    fn remove_strangers(&self, root: &Path, folder: &Path) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
+    /// Rust files below `src/` of `folder` that the project does not have, by path below `folder`: those of an earlier one.
+    pub fn strangers(&self, folder: &Path) -> Result<Vec<String>, WriteError> {
+        let mut strangers = Vec::new();
+        self.collect_strangers(folder, &folder.join("src"), &mut strangers)?;
+        strangers.sort();
+        Ok(strangers)
+    }
+
+    fn collect_strangers(
+        &self,
+        root: &Path,
+        folder: &Path,
+        strangers: &mut Vec<String>,
+    ) -> Result<(), WriteError> {
+        let fail = |source| WriteError { path: folder.to_owned(), source };
+        for entry in fs::read_dir(folder).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
             if path.is_dir() {
-                self.remove_strangers(root, &path)?;
+                self.collect_strangers(root, &path, strangers)?;
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
                 if !self.files.contains_key(&name) {
-                    fs::remove_file(&path)?;
+                    strangers.push(name);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use clap::Args;
-use forgellm_runtime::runtime::tokenizer::Special;
+use forgellm_runtime::runtime::tokenizer::{Special, parse_ids};
 use serde_json::json;
 
 use super::{ModelArgument, UsageError, print_json, print_text};
@@ -17,7 +17,7 @@ Examples:
 /// Turn the text on standard input into token ids.
 ///
 /// The text is plain: what looks like a control token in it is text, unless --special is given. No token is added in
-/// front or behind.
+/// front or behind, unless --bos-eos is given: then those that the model file asks for (add_bos_token, add_eos_token).
 #[derive(Debug, Args)]
 #[command(after_help = TOKENIZE_EXAMPLES)]
 pub(super) struct Tokenize {
@@ -26,6 +26,9 @@ pub(super) struct Tokenize {
     /// Parse control tokens in the text
     #[arg(long)]
     special: bool,
+    /// Add the tokens that the model wants before and behind a text
+    #[arg(long)]
+    bos_eos: bool,
     /// Print {"ids":[…]}
     #[arg(long)]
     pub(super) json: bool,
@@ -35,7 +38,7 @@ impl Tokenize {
     pub(super) fn run(&self, ui: &Ui) -> anyhow::Result<()> {
         let tokenizer = self.model.open(ui)?.tokenizer()?;
         let special = if self.special { Special::Parse } else { Special::Plain };
-        let ids = tokenizer.encode(&read_standard_input()?, special, false)?;
+        let ids = tokenizer.encode(&read_standard_input()?, special, self.bos_eos)?;
         if self.json {
             return print_json(&json!({ "ids": ids }));
         }
@@ -68,7 +71,7 @@ impl Detokenize {
         let tokenizer = self.model.open(ui)?.tokenizer()?;
         let read;
         let ids = if self.ids.is_empty() {
-            read = parse_ids(&read_standard_input()?)?;
+            read = parse_ids(&read_standard_input()?).map_err(|error| UsageError(error.to_string()))?;
             &read
         } else {
             &self.ids
@@ -85,13 +88,4 @@ fn read_standard_input() -> anyhow::Result<String> {
         let offset = error.utf8_error().valid_up_to();
         UsageError(format!("standard input is not UTF-8 at byte {offset}")).into()
     })
-}
-
-/// Ids separated by white space or commas, in brackets or not.
-fn parse_ids(text: &str) -> anyhow::Result<Vec<u32>> {
-    let separators = |character: char| character.is_whitespace() || ",[]".contains(character);
-    let words = text.split(separators).filter(|word| !word.is_empty());
-    let parse =
-        |word: &str| word.parse().map_err(|_| UsageError(format!("`{word}` is not a token id")).into());
-    words.map(parse).collect()
 }

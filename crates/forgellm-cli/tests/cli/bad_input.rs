@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::forge::Workplace;
+use forgellm_frontend::checkpoint::Value;
+
+use crate::forge::{Changed, Workplace};
 
 #[test]
 fn wrong_arguments_are_status_2() {
@@ -86,6 +88,111 @@ fn truncated_files_are_refused_everywhere() {
         place.forge(&["compile", "cut.gguf", "-o", "out"]).failed(1, &["cut.gguf"]);
     }
     assert_eq!(place.files(), ["cut.gguf", "model.gguf"]);
+}
+
+/// What makes something of `bad.gguf`.
+const MAKING: [&[&str]; 5] = [
+    &["compile", "bad.gguf", "-o", "out"],
+    &["build", "bad.gguf", "-o", "out"],
+    &["export-weights", "bad.gguf", "-o", "out"],
+    &["run", "bad.gguf", "Hello"],
+    &["eval", "logits", "bad.gguf", "--ids", "1"],
+];
+/// What runs it without a tokenizer.
+const INTERPRETING: &[&str] = &["eval", "logits", "bad.gguf", "--ids", "1", "--target", "interp"];
+
+/// All these commands refuse the file, say so in these words, and leave nothing.
+#[track_caller]
+fn is_refused_by(place: &Workplace, commands: &[&[&str]], message: &[&str]) {
+    let before = place.files();
+    for command in commands {
+        place.forge(command).failed(1, &[&["bad.gguf"], message].concat());
+    }
+    println!("{}", place.forge(commands[0]).stderr.trim_end());
+    assert_eq!(place.files(), before);
+    let programs = fs::read_dir(place.path("cache/programs")).into_iter().flatten().flatten();
+    assert!(programs.into_iter().all(|entry| !entry.path().join("program").exists()));
+}
+
+#[track_caller]
+fn is_refused(place: &Workplace, message: &[&str]) {
+    is_refused_by(place, &[&MAKING[..], &[INTERPRETING]].concat(), message);
+}
+
+/// Where the description of tensor `name` has its first dimension, and where its type, which the offset follows.
+fn tensor_at(bytes: &[u8], name: &str) -> (usize, usize) {
+    let spelled = [&(name.len() as u64).to_le_bytes(), name.as_bytes()].concat();
+    let at = bytes.windows(spelled.len()).position(|window| window == spelled).unwrap() + spelled.len();
+    let dimensions = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    (at + 4, at + 4 + 8 * dimensions)
+}
+
+#[test]
+fn damaged_headers_are_refused_everywhere() {
+    let place = Workplace::new().with_model("tiny-llama", "Q8_0");
+    let good = fs::read(place.path("model.gguf")).unwrap();
+    let damage = |change: &dyn Fn(&mut [u8]), message: &[&str]| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        fs::write(place.path("bad.gguf"), bytes).unwrap();
+        is_refused(&place, message);
+    };
+    let huge = (u64::MAX / 2).to_le_bytes();
+    let (_, embedding) = tensor_at(&good, "token_embd.weight");
+    let (dimension, query) = tensor_at(&good, "blk.0.attn_q.weight");
+    // Wrong magic: another format of the same family, nothing like it, and the other byte order.
+    damage(&|bytes| bytes[..4].copy_from_slice(b"ggjt"), &["not a GGUF file"]);
+    damage(&|bytes| bytes[..4].copy_from_slice(b"\x7fELF"), &["not a GGUF file"]);
+    damage(&|bytes| bytes[4..8].copy_from_slice(&3u32.to_be_bytes()), &["big-endian"]);
+    damage(&|bytes| bytes[4..8].copy_from_slice(&9u32.to_le_bytes()), &["version 9"]);
+    // Huge counts and lengths.
+    damage(&|bytes| bytes[8..16].copy_from_slice(&huge), &["tensor count", "9223372036854775807"]);
+    damage(&|bytes| bytes[16..24].copy_from_slice(&huge), &["9223372036854775807"]);
+    damage(&|bytes| bytes[24..32].copy_from_slice(&huge), &["9223372036854775807"]);
+    damage(&|bytes| bytes[dimension..dimension + 8].copy_from_slice(&huge), &["blk.0.attn_q.weight"]);
+    // Types: one that nobody knows, and one that is known by name and not supported.
+    damage(&|bytes| bytes[query..query + 4].copy_from_slice(&999u32.to_le_bytes()), &["attn_q", "999"]);
+    damage(&|bytes| bytes[query..query + 4].copy_from_slice(&16u32.to_le_bytes()), &["attn_q", "IQ2_XXS"]);
+    // Two tensors in one place, and one behind the end.
+    let offset = good[embedding + 4..embedding + 12].to_vec();
+    damage(
+        &|bytes| bytes[query + 4..query + 12].copy_from_slice(&offset),
+        &["token_embd.weight", "blk.0.attn_q.weight", "overlap"],
+    );
+    let far = (1u64 << 40).to_le_bytes();
+    damage(&|bytes| bytes[query + 4..query + 12].copy_from_slice(&far), &["blk.0.attn_q.weight"]);
+}
+
+#[test]
+fn models_that_are_not_known_are_refused_everywhere() {
+    let bad = |change: &dyn Fn(&mut Changed)| {
+        let place = Workplace::new().with_changed_model("tiny-llama", "Q8_0", change);
+        fs::rename(place.path("model.gguf"), place.path("bad.gguf")).unwrap();
+        place
+    };
+    let set = |key: &'static str, value: Value| {
+        bad(&move |file: &mut Changed| {
+            file.metadata.insert(key.to_owned(), value.clone());
+        })
+    };
+    let text = |text: &str| Value::String(text.to_owned());
+    is_refused(
+        &set("general.architecture", text("mamba")),
+        &["architecture `mamba` is not supported", "llama, qwen2, gemma3"],
+    );
+    is_refused_by(&set("tokenizer.ggml.model", text("wordpiece")), &MAKING, &["wordpiece"]);
+    is_refused_by(&set("tokenizer.ggml.pre", text("no-such-pre")), &MAKING, &["no-such-pre"]);
+    is_refused(&set("llama.embedding_length", Value::U64(512)), &["token_embd.weight"]);
+    is_refused(&set("llama.block_count", Value::U64(3)), &["blk.2."]);
+    is_refused(&set("llama.block_count", Value::U64(u64::MAX)), &["num_layers"]);
+    let one_less = |file: &mut Changed| file.tensors.retain(|(spec, _)| spec.name != "blk.1.ffn_up.weight");
+    is_refused(&bad(&one_less), &["no tensor `blk.1.ffn_up.weight`"]);
+    let one_more = |file: &mut Changed| {
+        let (mut spec, bytes) = file.tensors[0].clone();
+        spec.name = "blk.0.extra.weight".to_owned();
+        file.tensors.push((spec, bytes));
+    };
+    is_refused(&bad(&one_more), &["`blk.0.extra.weight`", "no use for it"]);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use forgellm_frontend::checkpoint::Metadata;
+use forgellm_frontend::checkpoint::gguf::{GgufFile, GgufWriter, TensorSpec};
+
 /// A folder with nothing in it, and a cache of its own.
 pub struct Workplace {
     folder: tempfile::TempDir,
@@ -49,6 +52,31 @@ impl Workplace {
         self
     }
 
+    /// The tiny model with other metadata or tensors, in place of `model.gguf`.
+    pub fn with_changed_model(
+        self,
+        shape: &str,
+        dtype: &str,
+        change: impl FnOnce(&mut Changed),
+    ) -> Workplace {
+        let place = self.with_model(shape, dtype);
+        let path = place.path("model.gguf");
+        let file = GgufFile::open(&path).unwrap();
+        let tensors = file.tensors().iter().map(|tensor| {
+            let (name, dtype, shape) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone());
+            (TensorSpec { name, dtype, shape }, file.data(tensor).to_vec())
+        });
+        let mut changed = Changed { metadata: file.metadata().clone(), tensors: tensors.collect() };
+        change(&mut changed);
+        let specs: Vec<TensorSpec> = changed.tensors.iter().map(|(spec, _)| spec.clone()).collect();
+        let mut writer = GgufWriter::create(&path, &changed.metadata, &specs).unwrap();
+        for (_, bytes) in &changed.tensors {
+            writer.write(bytes).unwrap();
+        }
+        writer.finish().unwrap();
+        place
+    }
+
     /// All files below the workplace but the cache, by name.
     pub fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
@@ -57,6 +85,12 @@ impl Workplace {
         files.sort();
         files
     }
+}
+
+/// What a model file is made of.
+pub struct Changed {
+    pub metadata: Metadata,
+    pub tensors: Vec<(TensorSpec, Vec<u8>)>,
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut Vec<String>) {

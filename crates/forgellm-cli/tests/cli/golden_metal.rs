@@ -53,7 +53,16 @@ fn check_logits(model: &Golden) {
     for case in model.data["logits"].as_array().unwrap() {
         let prompt = ids(&case["ids"]);
         let found = model.json(&[
-            "eval", "logits", &model.model, "--ids", &prompt, "--top", vocab, "--target", "metal-sim", "--json",
+            "eval",
+            "logits",
+            &model.model,
+            "--ids",
+            &prompt,
+            "--top",
+            vocab,
+            "--target",
+            "metal-sim",
+            "--json",
         ]);
         for expected in case["positions"].as_array().unwrap() {
             let position = expected["position"].as_u64().unwrap() as usize;
@@ -73,7 +82,8 @@ fn nmse(found: &Value, expected: &Value) -> f64 {
         logits[id.as_u64().unwrap() as usize] = logit.as_f64().unwrap();
     }
     let (mut error, mut power) = (0.0, 0.0);
-    for (id, logit) in expected["ids"].as_array().unwrap().iter().zip(expected["logits"].as_array().unwrap()) {
+    for (id, logit) in expected["ids"].as_array().unwrap().iter().zip(expected["logits"].as_array().unwrap())
+    {
         let logit = logit.as_f64().unwrap();
         error += (logits[id.as_u64().unwrap() as usize] - logit).powi(2);
         power += logit * logit;

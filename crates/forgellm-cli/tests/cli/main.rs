@@ -5,6 +5,8 @@ mod forge;
 #[cfg(unix)]
 mod golden;
 #[cfg(unix)]
+mod golden_metal;
+#[cfg(unix)]
 mod programs;
 mod synthetic;
 mod wheels;

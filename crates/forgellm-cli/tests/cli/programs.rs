@@ -1,9 +1,12 @@
 //! Programs that are built, cached and run.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use forgellm_frontend::checkpoint::Value as Entry;
+use forgellm_frontend::ir::DType;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -42,6 +45,102 @@ fn a_program_is_built_once_and_agrees_with_the_interpreter() {
     assert!(help.contains("compiled for cpu by ForgeLLM"), "{help}");
 }
 
+/// Rope scaling that a file asks for, in keys and as a tensor of factors: the program does what the interpreter does, and
+/// that is not what it does without.
+#[test]
+fn rope_scaling_of_the_file_reaches_the_program() {
+    let linear: &[(&str, Entry)] = &[
+        ("llama.rope.scaling.type", Entry::String("linear".to_owned())),
+        ("llama.rope.scaling.factor", Entry::F32(4.0)),
+    ];
+    let yarn: &[(&str, Entry)] = &[
+        ("qwen2.rope.scaling.type", Entry::String("yarn".to_owned())),
+        ("qwen2.rope.scaling.factor", Entry::F32(16.0)),
+        ("qwen2.rope.scaling.original_context_length", Entry::U64(512)),
+    ];
+    let ids: Vec<String> = (0..60).map(|index| (index * 37 % 500).to_string()).collect();
+    let ids = ids.join(",");
+    let logits = |place: &Workplace, target: &str| {
+        let arguments =
+            ["eval", "logits", "model.gguf", "--ids", &ids, "--top", "512", "--json", "--target", target];
+        let all = json(&outcome(&mut place.building(&arguments)).succeeded().stdout);
+        let last = &all["positions"][59];
+        let ids = last["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
+        let logits = last["logits"].as_array().unwrap().iter().map(|logit| logit.as_f64().unwrap());
+        ids.zip(logits).collect::<BTreeMap<_, _>>()
+    };
+    for (shape, keys, factors) in [("tiny-llama3", linear, true), ("tiny-qwen2", yarn, false)] {
+        let place = |scaled: bool| {
+            Workplace::new().with_changed_model(shape, "F16", |file| {
+                if scaled {
+                    for (key, value) in keys {
+                        file.metadata.insert((*key).to_owned(), value.clone());
+                    }
+                }
+                let before = file.tensors.len();
+                file.tensors.retain(|(spec, _)| scaled || spec.name != "rope_freqs.weight");
+                assert_eq!(file.tensors.len() < before, factors && !scaled);
+            })
+        };
+        let scaled = place(true);
+        let expected = logits(&scaled, "interp");
+        let (program, plain) = (logits(&scaled, "cpu"), logits(&place(false), "interp"));
+        let error = |found: &BTreeMap<u64, f64>| {
+            let square = |sum: f64, value: f64| sum + value * value;
+            let difference = expected.iter().map(|(id, logit)| found[id] - logit).fold(0.0, square);
+            difference / expected.values().copied().fold(0.0, square)
+        };
+        println!("{shape}: program {:.1e}, without scaling {:.1e}", error(&program), error(&plain));
+        // What is left is the cache in f16.
+        assert!(error(&program) < 1e-5, "{shape}: {:e}", error(&program));
+        assert!(error(&plain) > 1e-2, "{shape}: {:e}", error(&plain));
+    }
+}
+
+/// One NaN in any tensor that a prompt uses ends a greedy run with a message, whatever lies between it and the logits.
+#[test]
+fn a_damaged_weight_is_told() {
+    let place = Workplace::new().with_model("tiny-llama", "Q4_0");
+    let built = ["build", "model.gguf", "-o", "out", "--name", "program"];
+    outcome(&mut place.building(&built)).succeeded();
+    let run = |arguments: &[&str]| {
+        let ids = ["generate-ids", "--ids", "9,1,2", "--max-tokens", "2"];
+        outcome(Command::new(place.path("out/program")).args(ids).args(arguments))
+    };
+    run(&[]).succeeded();
+    // (tensor, row): the embedding of a token of the prompt, one row of the head, otherwise the first.
+    for (tensor, row) in [
+        ("token_embd.weight", 1),
+        ("blk.0.attn_norm.weight", 0),
+        ("blk.1.attn_q.weight", 0),
+        ("blk.1.attn_k.weight", 0),
+        ("blk.0.attn_v.weight", 0),
+        ("blk.1.attn_output.weight", 0),
+        ("blk.0.ffn_norm.weight", 0),
+        ("blk.0.ffn_gate.weight", 3),
+        ("blk.1.ffn_up.weight", 3),
+        ("blk.1.ffn_down.weight", 0),
+        ("output_norm.weight", 0),
+        ("output.weight", 300),
+    ] {
+        let damaged = Workplace::new().with_changed_model("tiny-llama", "Q4_0", |file| {
+            let (spec, bytes) = file.tensors.iter_mut().find(|(spec, _)| spec.name == tensor).unwrap();
+            let at = bytes.len() / spec.shape[0] * if spec.shape.len() > 1 { row } else { 0 };
+            match spec.dtype {
+                DType::F32 => bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes()),
+                // The scale of a block of Q4_0, an f16.
+                DType::Q4_0 => bytes[at..at + 2].copy_from_slice(&[0x00, 0x7e]),
+                other => panic!("{tensor} is {other}"),
+            }
+        });
+        damaged.forge(&["export-weights", "model.gguf", "-o", "weights"]).succeeded();
+        let weights = damaged.path("weights");
+        let outcome = run(&["--weights", weights.to_str().unwrap()]);
+        println!("{tensor}: {}", outcome.stderr.trim());
+        outcome.failed(1, &["the model gave the logit NaN", "the weights file may be damaged"]);
+    }
+}
+
 #[test]
 fn a_built_folder_can_be_moved() {
     let place = Workplace::new().with_model("tiny-llama", "Q4_0");
@@ -52,6 +151,18 @@ fn a_built_folder_can_be_moved() {
     let run = |arguments: &[&str]| outcome(Command::new(place.path("moved/tiny-one")).args(arguments));
     let answer = run(&["--json", "--max-tokens", "3", "Hello"]).succeeded();
     assert!(json(&answer.stdout)["text"].is_string(), "{}", answer.stdout);
+    run(&["A few more words", "--context", "2"]).failed(1, &["raise --context"]);
+    run(&["Hello", "--context", "5000"]).failed(1, &["at most 4096"]);
+    run(&["generate-ids", "--ids", "1,99999"]).failed(1, &["token 99999 is not in the vocabulary"]);
+    // A weights file of another model, one that ends early, and none at all.
+    let other = Workplace::new().with_model("tiny-qwen2", "Q4_0");
+    other.forge(&["export-weights", "model.gguf", "-o", "weights"]).succeeded();
+    let weights = fs::read(place.path("moved/weights.safetensors")).unwrap();
+    fs::write(place.path("short"), &weights[..weights.len() - 1]).unwrap();
+    let (other, short) = (other.path("weights"), place.path("short"));
+    run(&["Hello", "--weights", other.to_str().unwrap()]).failed(1, &["made for another"]);
+    run(&["Hello", "--weights", short.to_str().unwrap()]).failed(1, &["short"]);
+    run(&["Hello", "--weights", "none"]).failed(1, &["none"]);
     fs::remove_file(place.path("moved/tokenizer.json")).unwrap();
     run(&["Hello"]).failed(1, &["tokenizer.json"]);
 }
@@ -87,6 +198,53 @@ fn an_interrupted_build_leaves_nothing() {
     let lock = File::open(&cargo_lock).unwrap();
     wait_for("cargo is gone", || lock.try_lock().is_ok());
     assert_eq!(place.files(), ["model.gguf"]);
+}
+
+/// A project that replaces another: interrupted at any time, and stopped by an error, the folder holds the one or the other.
+#[test]
+fn an_interrupted_replacement_leaves_one_whole_project() {
+    let place = Workplace::new().with_model("tiny-gemma3", "Q8_0");
+    fs::rename(place.path("model.gguf"), place.path("other.gguf")).unwrap();
+    let place = place.with_model("tiny-llama", "Q4_0");
+    let compile = |model: &str| place.command(&["--quiet", "compile", model, "-o", "out"]);
+    let content = || -> BTreeMap<String, Vec<u8>> {
+        let files = place.files().into_iter().filter(|file| file.starts_with("out/"));
+        files.map(|file| (file.clone(), fs::read(place.path(&file)).unwrap())).collect()
+    };
+    outcome(&mut compile("other.gguf")).succeeded();
+    fs::write(place.path("out/notes.txt"), b"mine").unwrap();
+    let other = content();
+    let start = Instant::now();
+    outcome(&mut compile("model.gguf")).succeeded();
+    let whole = start.elapsed();
+    let model = content();
+    assert!(other != model && other.contains_key("out/notes.txt") && model.contains_key("out/notes.txt"));
+
+    const TIMES: u32 = 25;
+    let mut interrupted = 0;
+    let mut now = &model;
+    for time in 0..TIMES {
+        let (to, name) = if now == &model { (&other, "other.gguf") } else { (&model, "model.gguf") };
+        let mut forge = compile(name).spawn().unwrap();
+        std::thread::sleep(whole * time / TIMES);
+        // It may be done already.
+        let _ = kill(Pid::from_raw(forge.id() as i32), Signal::SIGINT);
+        interrupted += u32::from(forge.wait().unwrap().code() == Some(130));
+        let found = content();
+        let names = || found.keys().collect::<Vec<_>>();
+        assert!(found == *now || found == *to, "neither the one nor the other: {:?}", names());
+        now = if found == *to { to } else { now };
+    }
+    assert!(interrupted > TIMES / 4, "only {interrupted} of {TIMES} runs were interrupted");
+
+    // The last file to be replaced cannot be: everything else is as before.
+    fs::remove_file(place.path("out/tokenizer.json")).unwrap();
+    fs::create_dir(place.path("out/tokenizer.json")).unwrap();
+    fs::write(place.path("out/tokenizer.json/file"), b"").unwrap();
+    let before = content();
+    let name = if now == &model { "other.gguf" } else { "model.gguf" };
+    outcome(&mut compile(name)).failed(1, &["tokenizer.json"]);
+    assert!(content() == before);
 }
 
 #[track_caller]

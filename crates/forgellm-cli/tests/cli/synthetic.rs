@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use forgellm_frontend::checkpoint::Value as Entry;
 use serde_json::Value;
 
 use crate::forge::Workplace;
@@ -98,6 +99,36 @@ fn with_input(place: &Workplace, arguments: &[&str], input: &[u8]) -> crate::for
         stdout: text(output.stdout),
         stderr: text(output.stderr),
     }
+}
+
+/// Tokens around a text are added where they are asked for, the end token too, but none where a text is to go on.
+#[test]
+fn the_tokens_around_a_text_are_those_of_the_file() {
+    let place = Workplace::new().with_changed_model("tiny-llama", "F16", |file| {
+        for key in ["add_bos_token", "add_eos_token"] {
+            file.metadata.insert(format!("tokenizer.ggml.{key}"), Entry::Bool(true));
+        }
+    });
+    let info = json(&place.forge(&["info", "model.gguf", "--json"]).succeeded().stdout);
+    let (bos, eos) = (&info["tokenizer"]["bos"], &info["tokenizer"]["eos"]);
+    assert!(bos.is_u64() && eos.is_u64(), "{info}");
+    let text = "a few words";
+    let ids = |options: &[&str]| {
+        let arguments = [&["tokenize", "model.gguf", "--json"], options].concat();
+        json(&with_input(&place, &arguments, text.as_bytes()).succeeded().stdout)["ids"].clone()
+    };
+    let plain = ids(&[]).as_array().unwrap().clone();
+    let around: Vec<Value> = [vec![bos.clone()], plain.clone(), vec![eos.clone()]].concat();
+    assert_eq!(ids(&["--bos-eos"]), Value::from(around));
+    fs::write(place.path("text"), text).unwrap();
+    for target in ["interp", "cpu"] {
+        let arguments = ["eval", "perplexity", "model.gguf", "--target", target, "--text", "text", "--json"];
+        let result = json(&crate::forge::outcome(&mut place.building(&arguments)).succeeded().stdout);
+        assert_eq!(result["tokens"], plain.len(), "{target}");
+    }
+    let run = ["run", "model.gguf", "--json", "--max-tokens", "1", text];
+    let run = json(&crate::forge::outcome(&mut place.building(&run)).succeeded().stdout);
+    assert_eq!(run["stats"]["prompt_tokens"], plain.len() + 1);
 }
 
 #[test]

@@ -51,8 +51,9 @@ pub struct ModelSpec {
     pub widest_input: usize,
     /// The KV caches, by the index that the operations use.
     pub caches: &'static [CacheSpec],
-    /// The wanted buffer that holds the hidden state after the final norm once `head` has run.
-    pub hidden: AnyBuffer,
+    /// The wanted buffer that holds the hidden state after the final norm once `head` has run; `None` where it is never in memory, and
+    /// rows that want it are refused.
+    pub hidden: Option<AnyBuffer>,
     /// The wanted buffer that holds the logits once `head` has run.
     pub logits: AnyBuffer,
 }

@@ -5,10 +5,11 @@ use std::cmp::Ordering;
 use super::matrix::Isa;
 use super::simd::{Kernel, LANES, Simd, dispatch};
 
-/// The `k` largest of `logits` as `(first_id + index, logit)`, best first; equal ones in the order of their ids. NaN counts as -∞.
+/// The `k` largest of `logits` as `(first_id + index, logit)`, best first; equal ones in the order of their ids. NaN stands with +∞ before
+/// all others, so that whoever takes the best token sees that the model is damaged.
 pub(crate) fn top(isa: Isa, logits: &[f32], first_id: u32, k: usize) -> Vec<(u32, f32)> {
     if k > LIST {
-        let mut all: Vec<_> = (first_id..).zip(logits.iter().map(|logit| ordered(*logit))).collect();
+        let mut all: Vec<_> = (first_id..).zip(logits.iter().copied()).collect();
         if k < all.len() {
             all.select_nth_unstable_by(k, better);
             all.truncate(k);
@@ -50,16 +51,26 @@ impl Kernel for Scan<'_> {
         }
         let (skips, tail) = self.logits.as_chunks::<SKIP>();
         let mut id = self.first_id;
+        let zero = simd.splat(0.0);
+        // 0 until something that is not finite is added.
+        let mut finite = zero;
         for logits in skips {
             let mut largest = simd.splat(f32::NEG_INFINITY);
             for vector in logits.as_chunks::<LANES>().0 {
-                // In this order, NaN is passed over.
-                largest = simd.max(simd.load(vector), largest);
+                let vector = simd.load(vector);
+                largest = simd.max(vector, largest);
+                finite = simd.fma(vector, zero, finite);
             }
             if best.len() < self.k || best.last().is_some_and(|(_, least)| simd.largest(largest) > *least) {
                 insert(&mut best, self.k, id, logits);
             }
             id += SKIP as u32;
+        }
+        if simd.sum(finite) != 0.0 {
+            // The comparisons of vectors pass NaN over.
+            best.clear();
+            insert(&mut best, self.k, self.first_id, self.logits);
+            return best;
         }
         insert(&mut best, self.k, id, tail);
         best
@@ -67,23 +78,24 @@ impl Kernel for Scan<'_> {
 }
 
 fn insert(best: &mut Vec<(u32, f32)>, k: usize, first_id: u32, logits: &[f32]) {
-    for (id, logit) in (first_id..).zip(logits) {
-        let logit = ordered(*logit);
-        if best.len() == k && best.last().is_some_and(|(_, least)| logit <= *least) {
+    for (id, &logit) in (first_id..).zip(logits) {
+        let place = place(logit);
+        if best.len() == k && best.last().is_some_and(|(_, least)| place <= self::place(*least)) {
             continue;
         }
-        let at = best.partition_point(|(_, other)| *other >= logit);
+        let at = best.partition_point(|(_, other)| self::place(*other) >= place);
         best.insert(at, (id, logit));
         best.truncate(k);
     }
 }
 
-fn ordered(logit: f32) -> f32 {
-    if logit.is_nan() { f32::NEG_INFINITY } else { logit }
+/// By what logits are ordered.
+fn place(logit: f32) -> f32 {
+    if logit.is_nan() { f32::INFINITY } else { logit }
 }
 
 fn better(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
-    b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0))
+    place(b.1).total_cmp(&place(a.1)).then(a.0.cmp(&b.0))
 }
 
 #[cfg(test)]
@@ -91,10 +103,16 @@ mod tests {
     use super::*;
 
     fn sorted(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
-        let mut all: Vec<_> = (7..).zip(logits.iter().map(|logit| ordered(*logit))).collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut all: Vec<_> = (7..).zip(logits.iter().copied()).collect();
+        let place = |logit: f32| if logit.is_nan() { f32::INFINITY } else { logit };
+        all.sort_by(|a, b| place(b.1).total_cmp(&place(a.1)).then(a.0.cmp(&b.0)));
         all.truncate(k);
         all
+    }
+
+    /// NaN is equal to itself here.
+    fn bits(all: Vec<(u32, f32)>) -> Vec<(u32, u32)> {
+        all.into_iter().map(|(id, logit)| (id, logit.to_bits())).collect()
     }
 
     #[test]
@@ -115,13 +133,25 @@ mod tests {
                     logits[10] = f32::NEG_INFINITY;
                 }
                 for k in [0, 1, 2, 10, 64, 65, 200, 2000] {
-                    let want = sorted(&logits, k);
-                    assert_eq!(top(isa, &logits, 7, k), want, "{len} logits, top {k}");
+                    let want = bits(sorted(&logits, k));
+                    assert_eq!(bits(top(isa, &logits, 7, k)), want, "{len} logits, top {k}");
                     let split = len / 3;
                     let halves =
                         [top(isa, &logits[..split], 7, k), top(isa, &logits[split..], 7 + split as u32, k)];
-                    assert_eq!(merge(halves, k), want, "{len} logits in two parts, top {k}");
+                    assert_eq!(bits(merge(halves, k)), want, "{len} logits in two parts, top {k}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn one_nan_is_the_best_wherever_it_stands() {
+        for isa in Isa::available() {
+            for at in [0, 17, 63, 64, 199] {
+                let mut logits = [1.0; 200];
+                logits[at] = -f32::NAN;
+                let best = top(isa, &logits, 0, 1);
+                assert!(best[0].0 == at as u32 && best[0].1.is_nan(), "{}: {best:?}", isa.name());
             }
         }
     }

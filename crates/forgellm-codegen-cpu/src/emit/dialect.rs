@@ -1,7 +1,7 @@
 //! What the model code of CPU programs looks like.
 
 use forgellm_codegen::emit::Dialect;
-use forgellm_codegen::{Program, RustWriter, constant_name};
+use forgellm_codegen::{Program, RustWriter};
 use forgellm_frontend::ir::{DType, Op};
 use forgellm_plan::Plan;
 
@@ -48,8 +48,6 @@ impl Dialect for CpuDialect {
 
     fn spec_fields(&self, w: &mut RustWriter, plan: &Plan) {
         w.line(format!("widest_input: {},", widest_input(plan)));
-        let hidden = plan.hidden_state.unwrap_or(plan.logits);
-        w.line(format!("hidden: {}.any(),", constant_name(&plan.buffers[hidden.0].name)));
     }
 
     fn open(&self, w: &mut RustWriter, plan: &Plan, program: &Program) {

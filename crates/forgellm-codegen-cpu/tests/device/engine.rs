@@ -2,8 +2,8 @@
 
 use forgellm_codegen_cpu::device::matrix::Isa;
 use forgellm_codegen_cpu::device::{
-    Attention, Buffer, CacheSpec, CpuEngine, CpuOptions, Model, OpenError, Rope, RopeKv, RopeStyle, Rows,
-    Run, Stage, add, attention, rope_kv,
+    Attention, Buffer, CacheSpec, CpuEngine, CpuOptions, Model, ModelSpec, OpenError, Rope, RopeKv,
+    RopeStyle, Rows, Run, Stage, add, attention, rope_kv,
 };
 use forgellm_runtime::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
 
@@ -45,6 +45,24 @@ fn engine(options: &CpuOptions) -> Result<CpuEngine<impl Model + use<>>, OpenErr
         },
     };
     CpuEngine::open(program, options)
+}
+
+/// A model whose hidden state is not kept.
+struct WithoutHidden<M>(M);
+
+// SAFETY: the operations are those of the model inside.
+unsafe impl<M: Model> Model for WithoutHidden<M> {
+    fn spec(&self) -> ModelSpec {
+        ModelSpec { hidden: None, ..self.0.spec() }
+    }
+
+    fn layers(&self, run: &Run<'_>) {
+        self.0.layers(run);
+    }
+
+    fn head(&self, run: &Run<'_>) {
+        self.0.head(run);
+    }
 }
 
 fn options(threads: usize) -> CpuOptions {
@@ -196,6 +214,23 @@ fn refused_steps_change_nothing() {
     assert_eq!(engine.positions(other), Err(EngineError::UnknownSequence(other)));
     assert_eq!(engine.truncate(other, 0), Err(EngineError::UnknownSequence(other)));
     assert_eq!(engine.fork(other, 0), Err(EngineError::UnknownSequence(other)));
+}
+
+#[test]
+fn a_hidden_state_that_is_not_there_is_refused() {
+    let program = Program::<W, W, _> {
+        table: f32_matrix(&random(5, TABLE * W)),
+        row_arena: W,
+        output: Buffer::at(0),
+        caches: &[],
+        body: |_: &Run<'_>| {},
+    };
+    let mut engine = CpuEngine::open(WithoutHidden(program), &options(2)).expect("opens");
+    let sequence = engine.begin().expect("a sequence");
+    let step = [row(sequence, 0, 1, Want::Logits), row(sequence, 1, 2, Want::Hidden)];
+    assert_eq!(engine.step(&step), Err(EngineError::NoHiddenState));
+    assert_eq!(engine.positions(sequence), Ok(0));
+    assert!(engine.step(&step[..1]).is_ok());
 }
 
 #[test]

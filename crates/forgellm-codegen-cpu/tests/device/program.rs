@@ -69,7 +69,7 @@ unsafe impl<const W: usize, const OUT: usize, B: Fn(&Run<'_>) + Sync> Model for 
             wanted_arena: OUT,
             widest_input: self.row_arena.max(OUT),
             caches: self.caches,
-            hidden: Self::RESULT.any(),
+            hidden: Some(Self::RESULT.any()),
             logits: Self::RESULT.any(),
         }
     }

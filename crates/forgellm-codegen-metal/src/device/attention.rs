@@ -151,15 +151,9 @@ impl AttentionShape {
     /// The dispatch for so many items of a tiling. Buffers: queries, keys, values, page tables, items as bytes, sinks, output, partial sums and
     /// their stats (in scratch, or anything if the tiling has no partials), entries of a page table as u32.
     pub fn launch(&self, tiling: &Tiling, items: usize) -> Launch {
-        let constants = [
-            float(34, self.scale),
-            float(35, self.softcap.unwrap_or(0.0)),
-            unsigned(36, self.window.unwrap_or(0)),
-            flag(38, self.format == KvFormat::Q8_0),
-        ];
         Launch {
             function: function(tiling.queries / 8, self.head_dim),
-            constants: [self.constants(), constants.into()].concat(),
+            constants: self.constants(),
             threadgroups: [self.kv_heads * self.chunks(tiling.queries), items, 1],
             threads: [THREADS, 1, 1],
         }
@@ -197,7 +191,11 @@ impl AttentionShape {
             unsigned(31, self.kv_heads),
             unsigned(32, self.head_dim),
             unsigned(33, self.page),
+            float(34, self.scale),
+            float(35, self.softcap.unwrap_or(0.0)),
+            unsigned(36, self.window.unwrap_or(0)),
             flag(37, self.sinks),
+            flag(38, self.format == KvFormat::Q8_0),
         ]
     }
 

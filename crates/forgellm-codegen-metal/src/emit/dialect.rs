@@ -1,7 +1,7 @@
 //! What the model code of Metal programs looks like.
 
 use forgellm_codegen::emit::Dialect;
-use forgellm_codegen::{Program, RustWriter, constant_name};
+use forgellm_codegen::{Program, RustWriter};
 use forgellm_frontend::ir::DType;
 use forgellm_plan::Plan;
 
@@ -45,14 +45,6 @@ impl Dialect for MetalDialect {
 
     fn implementation(&self, _: &mut RustWriter) -> &'static str {
         "impl Model for ForwardPass"
-    }
-
-    fn spec_fields(&self, w: &mut RustWriter, plan: &Plan) {
-        let hidden = plan.hidden_state.map(|hidden| constant_name(&plan.buffers[hidden.0].name));
-        w.line(match hidden {
-            Some(name) => format!("hidden: Some({name}.any()),"),
-            None => "hidden: None,".into(),
-        });
     }
 
     fn open(&self, w: &mut RustWriter, _: &Plan, program: &Program) {

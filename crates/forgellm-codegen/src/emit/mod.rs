@@ -45,7 +45,7 @@ pub trait Dialect {
     fn implementation(&self, w: &mut RustWriter) -> &'static str;
 
     /// Fields of the device layer's `ModelSpec` beyond those that all have.
-    fn spec_fields(&self, w: &mut RustWriter, plan: &Plan);
+    fn spec_fields(&self, _: &mut RustWriter, _: &Plan) {}
 
     /// The function that opens the model on its device.
     fn open(&self, w: &mut RustWriter, plan: &Plan, program: &Program);

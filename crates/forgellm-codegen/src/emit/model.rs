@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use forgellm_frontend::ir::Dim;
-use forgellm_plan::Plan;
+use forgellm_plan::{BufferId, Plan};
 
 use super::Dialect;
 use super::calls::steps;
@@ -207,7 +207,10 @@ fn forward(w: &mut RustWriter, plan: &Plan, dialect: &dyn Dialect, used: &mut Us
                 w.line(format!("wanted_arena: {},", plan.wanted_elements));
                 dialect.spec_fields(w, plan);
                 w.line("caches: &CACHES,");
-                w.line(format!("logits: {}.any(),", constant_name(&plan.buffers[plan.logits.0].name)));
+                let buffer = |id: BufferId| format!("{}.any()", constant_name(&plan.buffers[id.0].name));
+                let hidden = plan.hidden_state.map_or("None".into(), |id| format!("Some({})", buffer(id)));
+                w.line(format!("hidden: {hidden},"));
+                w.line(format!("logits: {},", buffer(plan.logits)));
             });
         });
         w.gap();

@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::runtime::program::ProgramSpec;
 use crate::runtime::sampling::SamplingParams;
+use crate::runtime::tokenizer::{NotAnId, parse_ids};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -152,13 +153,13 @@ pub enum Command {
     },
     /// Continue token ids by token ids, always the most likely, through end tokens
     GenerateIds {
-        /// Token ids, separated by commas
-        #[arg(long, value_delimiter = ',', required = true, value_name = "IDS")]
-        ids: Vec<u32>,
+        /// Token ids, separated by commas; each further --ids is a sequence of its own, and all run together
+        #[arg(long, required = true, value_name = "IDS", value_parser = id_list)]
+        ids: Vec<IdList>,
         /// How many tokens
         #[arg(long, short = 'n', default_value_t = 32, value_name = "N", value_parser = at_least_one)]
         max_tokens: usize,
-        /// Sequences to run at a time, all with the same tokens
+        /// How many sequences to start from each --ids
         #[arg(long, default_value_t = 1, value_name = "N", value_parser = a_few)]
         copies: usize,
     },
@@ -179,6 +180,9 @@ pub enum Command {
         /// Parse control tokens in the text
         #[arg(long)]
         special: bool,
+        /// Add the tokens that the model wants before and behind a text
+        #[arg(long)]
+        bos_eos: bool,
     },
     /// Print the text of token ids, given or read from standard input
     Detokenize {
@@ -187,6 +191,10 @@ pub enum Command {
         ids: Vec<u32>,
     },
 }
+
+/// The token ids of one sequence, as one argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdList(pub Vec<u32>);
 
 /// Parses the arguments, of which the first is the command's name.
 pub fn parse(
@@ -211,6 +219,10 @@ pub fn parse(
 pub fn command(spec: &ProgramSpec) -> clap::Command {
     let about = format!("{} ({}), compiled for {} by ForgeLLM", spec.name, spec.architecture, spec.target);
     Arguments::command().name(spec.name).about(about).after_help(EXAMPLES.replace("{name}", spec.name))
+}
+
+fn id_list(text: &str) -> Result<IdList, NotAnId> {
+    parse_ids(text).map(IdList)
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

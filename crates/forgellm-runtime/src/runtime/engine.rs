@@ -43,7 +43,7 @@ pub enum Want {
 pub enum RowResult {
     /// Nothing was wanted.
     Nothing,
-    /// `(id, logit)`, best first; equal logits in the order of their ids.
+    /// `(id, logit)`, best first; equal logits in the order of their ids. NaN stands before all others: no engine hides it.
     Top(Vec<(u32, f32)>),
     /// One logit per vocabulary entry.
     Logits(Vec<f32>),
@@ -123,6 +123,9 @@ pub enum EngineError {
     /// A row refers to a row of the step before that is not there, or wanted no result.
     #[error("row {0} of the step before has no most likely token to continue with")]
     NoArgmax(usize),
+    /// The hidden state is wanted of a model that does not give it.
+    #[error("this model was compiled without its hidden state as an output; only logits can be wanted of it")]
+    NoHiddenState,
     /// The positions asked for are gone or were never there.
     #[error("sequence {sequence} cannot be cut to {positions} positions: {reason}")]
     CannotTruncate {

@@ -1,5 +1,6 @@
 //! The loop from a prompt to an answer, over any engine.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -229,60 +230,79 @@ fn only_result(mut results: Vec<RowResult>) -> Result<RowResult, GenerateError> 
     results.pop().ok_or(GenerateError::Contract { wanted: "a result", got: "nothing" })
 }
 
-/// Continues `copies` sequences of the same prompt greedily by exactly `tokens` tokens each, all sequences in each step (as far as
-/// the engine takes that many rows); end tokens do not end them. Shows that sequences do not influence each other.
-pub fn generate_copies<E: Engine>(
+/// Continues each prompt in a sequence of its own, greedily, by exactly `tokens` tokens; end tokens do not end them.
+///
+/// All sequences share steps: each step takes the next row of every sequence, then the one after that, as long as the engine takes
+/// more rows, so that a long prompt is still on its way while others already generate. Shows that sequences do not influence each
+/// other.
+pub fn generate_together<E: Engine>(
     engine: &mut E,
-    prompt: &[u32],
+    prompts: &[&[u32]],
     tokens: usize,
-    copies: usize,
     interrupted: &AtomicBool,
 ) -> Result<Vec<Vec<u32>>, GenerateError> {
     let room = engine.capacity().positions;
-    if prompt.is_empty() {
-        return Err(GenerateError::EmptyPrompt);
+    for prompt in prompts {
+        if prompt.is_empty() {
+            return Err(GenerateError::EmptyPrompt);
+        }
+        if prompt.len().saturating_add(tokens.saturating_sub(1)) > room {
+            let room = room.saturating_sub(tokens);
+            return Err(GenerateError::PromptTooLong { tokens: prompt.len(), room });
+        }
     }
-    if prompt.len().saturating_add(tokens.saturating_sub(1)) > room {
-        return Err(GenerateError::PromptTooLong { tokens: prompt.len(), room: room.saturating_sub(tokens) });
-    }
-    let sequences = (0..copies).map(|_| engine.begin()).collect::<Result<Vec<_>, _>>()?;
-    let mut answers = vec![Vec::with_capacity(tokens); copies];
-    let mut tails = vec![prompt.to_vec(); copies];
-    let mut position = 0;
-    for _ in 0..tokens {
-        // Rows go position by position through all sequences, so that a step mixes them however it is cut.
-        let length = tails.first().map_or(0, Vec::len);
-        let mut rows = Vec::with_capacity(length * copies);
-        for index in 0..length {
-            for (&sequence, tail) in sequences.iter().zip(&tails) {
-                let want = if index + 1 == length { Want::Top(1) } else { Want::Nothing };
-                rows.push(Row { token: Token::Id(tail[index]), position: position + index, sequence, want });
+    let sequences = prompts.iter().map(|_| engine.begin()).collect::<Result<Vec<_>, _>>()?;
+    let mut positions = vec![0; prompts.len()];
+    let mut answers = vec![Vec::with_capacity(tokens); prompts.len()];
+    // What is still to be run of each sequence.
+    let mut tails: Vec<VecDeque<u32>> =
+        prompts.iter().map(|prompt| prompt.iter().copied().collect()).collect();
+    while answers.iter().any(|answer| answer.len() < tokens) {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(GenerateError::Interrupted);
+        }
+        let (rows, of) = rows_together(&sequences, &tails, &positions, engine.capacity().rows.max(1));
+        let results = engine.step(&rows)?;
+        if results.len() != rows.len() {
+            return Err(GenerateError::Contract { wanted: "one result a row", got: "another number" });
+        }
+        for (index, result) in of.into_iter().zip(results) {
+            positions[index] += 1;
+            tails[index].pop_front();
+            if !tails[index].is_empty() {
+                continue;
+            }
+            let RowResult::Top(top) = result else {
+                return Err(GenerateError::Contract { wanted: "a most likely token", got: "another result" });
+            };
+            answers[index].push(best(&top)?);
+            if answers[index].len() < tokens {
+                tails[index].extend(answers[index].last());
             }
         }
-        let mut chosen = Vec::with_capacity(copies);
-        for chunk in rows.chunks(engine.capacity().rows.max(1)) {
-            if interrupted.load(Ordering::Relaxed) {
-                return Err(GenerateError::Interrupted);
-            }
-            for result in engine.step(chunk)? {
-                if let RowResult::Top(top) = result {
-                    chosen.push(best(&top)?);
-                }
-            }
-        }
-        if chosen.len() != copies {
-            return Err(GenerateError::Contract { wanted: "one token a sequence", got: "another number" });
-        }
-        for ((answer, tail), token) in answers.iter_mut().zip(&mut tails).zip(chosen) {
-            answer.push(token);
-            *tail = vec![token];
-        }
-        position += length;
     }
     for sequence in sequences {
         engine.end(sequence)?;
     }
     Ok(answers)
+}
+
+/// The rows of a step that takes up to `most`, and the sequence of each: first of all sequences the next one, and so on.
+fn rows_together(
+    sequences: &[SequenceId],
+    tails: &[VecDeque<u32>],
+    positions: &[usize],
+    most: usize,
+) -> (Vec<Row>, Vec<usize>) {
+    let longest = tails.iter().map(VecDeque::len).max().unwrap_or(0);
+    let next = (0..longest).flat_map(|ahead| (0..tails.len()).map(move |index| (ahead, index)));
+    let row = |(ahead, index): (usize, usize)| {
+        let tail = &tails[index];
+        let token = Token::Id(*tail.get(ahead)?);
+        let want = if ahead + 1 == tail.len() { Want::Top(1) } else { Want::Nothing };
+        Some((Row { token, position: positions[index] + ahead, sequence: sequences[index], want }, index))
+    };
+    next.filter_map(row).take(most).unzip()
 }
 
 /// `count` per second; 0 if no time passed.

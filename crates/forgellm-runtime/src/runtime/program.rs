@@ -42,6 +42,10 @@ pub struct ProgramSpec {
     /// All tokens that end an answer.
     pub end_ids: &'static [u32],
     /// Whether a text begins with [`ProgramSpec::bos`].
+    ///
+    /// There is no such thing for [`ProgramSpec::eos`], even where the model file asks for it (`tokenizer.ggml.add_eos_token`): a
+    /// prompt and a text to be scored are continued, and no text goes on behind its end. llama.cpp likewise generates from no
+    /// prompt that it would have to end. The ids of a finished text, with its end token, are what `tokenize --bos-eos` prints.
     pub add_bos: bool,
     /// The Jinja source of the chat template.
     pub chat_template: Option<&'static str>,

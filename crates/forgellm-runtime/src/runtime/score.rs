@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::runtime::engine::{Engine, Row, RowResult, Token, Want};
 use crate::runtime::generate::GenerateError;
+use crate::runtime::sampling::check_logit;
 
 /// Logits held at a time are at most about this many bytes.
 const LOGITS_BYTES: usize = 32 << 20;
@@ -121,6 +122,9 @@ fn for_each_position<E: Engine>(
             let RowResult::Logits(logits) = result else {
                 return Err(GenerateError::Contract { wanted: "logits", got: "another result" });
             };
+            for (token, &logit) in (0..).zip(&logits) {
+                check_logit(token, logit)?;
+            }
             visit(position, &logits)?;
             position += 1;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::runtime::engine::{Capacity, EngineError, Row, SequenceId, Token};
+use crate::runtime::engine::{Capacity, EngineError, Row, SequenceId, Token, Want};
 use crate::runtime::pages::PagedCache;
 
 /// The rows of a step, checked.
@@ -15,14 +15,25 @@ pub struct Checked {
     pub sequences: Vec<(SequenceId, Vec<usize>)>,
 }
 
+/// What the rows of a step are held to, beside the sequences that there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Sizes of the engine.
+    pub capacity: Capacity,
+    /// Entries of the vocabulary.
+    pub vocab: usize,
+    /// Whether a hidden state can be wanted.
+    pub has_hidden_state: bool,
+}
+
 /// Checks rows against the sequences that there are; `best` are the most likely tokens after the rows of the step before.
 pub fn check(
     rows: &[Row],
-    capacity: Capacity,
-    vocab: usize,
+    limits: Limits,
     pages: &PagedCache,
     best: &[Option<u32>],
 ) -> Result<Checked, EngineError> {
+    let Limits { capacity, vocab, has_hidden_state } = limits;
     if rows.len() > capacity.rows {
         return Err(EngineError::TooManyRows { rows: rows.len(), capacity: capacity.rows });
     }
@@ -33,6 +44,9 @@ pub fn check(
     };
     let mut known: BTreeMap<SequenceId, usize> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
+        if row.want == Want::Hidden && !has_hidden_state {
+            return Err(EngineError::NoHiddenState);
+        }
         let held = pages.positions(row.sequence)?;
         let sequence = *known.entry(row.sequence).or_insert_with(|| {
             checked.sequences.push((row.sequence, Vec::new()));

@@ -4,6 +4,7 @@
 //! whether a control token counts depends on who wrote the text, and one prompt mixes both.
 
 mod added;
+mod ids;
 mod stream;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use tokenizers::{
 
 use crate::runtime::heap;
 use crate::runtime::tokenizer::added::{AddedTokens, Fragment};
+pub use crate::runtime::tokenizer::ids::{NotAnId, parse_ids};
 pub use crate::runtime::tokenizer::stream::TextStream;
 
 /// Whether the texts of control tokens in a text stand for these tokens. User-defined tokens always do.

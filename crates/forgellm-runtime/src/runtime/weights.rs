@@ -173,6 +173,26 @@ impl Weights {
         })
     }
 
+    /// Brings the whole file into memory, if it is not there yet, and tells `progress` how far it is (bytes done, bytes in all); stops
+    /// where that gives false, and gives false then.
+    pub fn read_ahead(&self, progress: &mut dyn FnMut(u64, u64) -> bool) -> bool {
+        /// No system has smaller pages.
+        const PAGE: usize = 4096;
+        const PIECE: usize = 4 << 20;
+        let total = self.map.len() as u64;
+        let mut done = 0;
+        for piece in self.map.chunks(PIECE) {
+            for page in piece.chunks(PAGE) {
+                std::hint::black_box(page.first().copied());
+            }
+            done += piece.len() as u64;
+            if !progress(done, total) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The bytes of a tensor, which must be `expected_bytes` many. They start on [`TENSOR_ALIGNMENT`].
     pub fn tensor(&self, name: &str, expected_bytes: usize) -> Result<&[u8], WeightsError> {
         let missing = || WeightsError::MissingTensor { path: self.path.clone(), name: name.to_owned() };

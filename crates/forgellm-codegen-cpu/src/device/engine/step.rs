@@ -14,14 +14,19 @@ use crate::device::profile::{Profile, Stage};
 use crate::device::run::{Run, Step, StepSequence, WANTED_ROWS};
 use crate::device::top::{merge, top};
 use crate::runtime::engine::{EngineError, Row, RowResult, Want};
-use crate::runtime::step::{Checked, check};
+use crate::runtime::step::{Checked, Limits, check};
 
 impl<M: Model> CpuEngine<M> {
     pub(super) fn run_step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError> {
         if let Some(reason) = &self.lost {
             return Err(EngineError::DeviceLost(reason.clone()));
         }
-        let checked = check(rows, self.capacity, self.spec.vocab, &self.pages, &self.best)?;
+        let limits = Limits {
+            capacity: self.capacity,
+            vocab: self.spec.vocab,
+            has_hidden_state: self.spec.hidden.is_some(),
+        };
+        let checked = check(rows, limits, &self.pages, &self.best)?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -163,7 +168,7 @@ fn kept(want: Want) -> usize {
 }
 
 /// Takes what the head has given for the wanted rows of `run`: each thread a part of the vocabulary.
-fn take_results(run: &Run<'_>, found: &[Found], logits: AnyBuffer, hidden: AnyBuffer) {
+fn take_results(run: &Run<'_>, found: &[Found], logits: AnyBuffer, hidden: Option<AnyBuffer>) {
     let _timer = run.time(Stage::Top);
     let whole_rows = run.share(found.len());
     for (row, found) in found.iter().enumerate() {
@@ -175,10 +180,12 @@ fn take_results(run: &Run<'_>, found: &[Found], logits: AnyBuffer, hidden: AnyBu
             found.best.lock().unwrap_or_else(PoisonError::into_inner).extend(best);
         }
         let values = match found.want {
-            Want::Logits => logits,
+            Want::Logits => Some(logits),
+            // A row that wants what is not there was refused.
             Want::Hidden => hidden,
-            Want::Nothing | Want::Top(_) => continue,
+            Want::Nothing | Want::Top(_) => None,
         };
+        let Some(values) = values else { continue };
         if whole_rows.contains(&row) {
             let mut place = found.values.lock().unwrap_or_else(PoisonError::into_inner);
             place.extend_from_slice(run.wanted_row(values, row));

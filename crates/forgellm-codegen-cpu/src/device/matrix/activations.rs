@@ -90,7 +90,7 @@ pub struct ActivationBlock {
 const _: () = assert!(size_of::<ActivationBlock>() == 64);
 
 /// Quantises one row: symmetric, one scale per 32 values, round to nearest even. For finite values the result has
-/// the same bits on every instruction set.
+/// the same bits on every instruction set. A block with NaN in it has the scale NaN, so that all that is made from it is NaN too.
 ///
 /// # Panics
 /// Where `row` is not `32 * blocks.len()` long.
@@ -121,7 +121,9 @@ impl Kernel for Quantise<'_> {
 pub(super) fn quantise(values: &[f32; ACTIVATION_BLOCK]) -> ActivationBlock {
     // Adding 1.5 * 2^23 rounds a small value to the nearest integer, which the low bits of the sum then hold.
     const ROUNDER: f32 = 12_582_912.0;
-    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    // As integers, magnitudes have the same order, and NaN is the largest.
+    let largest = values.iter().fold(0, |largest, value| value.abs().to_bits().max(largest));
+    let largest = f32::from_bits(largest);
     let inverse = inverse_scale(largest);
     let codes = values.map(|value| (value * inverse + ROUNDER).to_bits() as i8);
     let half_sums =

@@ -9,7 +9,7 @@ use crate::device::memory::{read, write};
 use crate::device::run::{Run, WANTED_ROWS};
 use crate::gpu::{Buffer, GpuError};
 use crate::runtime::engine::{EngineError, Row, RowResult, SequenceId, Want};
-use crate::runtime::step::{Checked, check};
+use crate::runtime::step::{Checked, Limits, check};
 
 /// A wanted row of a step.
 struct Wanted {
@@ -22,12 +22,14 @@ impl<M: Model> MetalEngine<M> {
         if let Some(reason) = &self.lost {
             return Err(EngineError::DeviceLost(reason.clone()));
         }
-        let checked = check(rows, self.capacity, self.spec.vocab, &self.pages, &self.best)?;
+        let limits = Limits {
+            capacity: self.capacity,
+            vocab: self.spec.vocab,
+            has_hidden_state: self.spec.hidden.is_some(),
+        };
+        let checked = check(rows, limits, &self.pages, &self.best)?;
         if rows.is_empty() {
             return Ok(Vec::new());
-        }
-        if self.spec.hidden.is_none() && rows.iter().any(|row| row.want == Want::Hidden) {
-            return Err(EngineError::DeviceLost("this model keeps no hidden state".into()));
         }
         let counts = checked.sequences.iter().map(|(sequence, rows)| (*sequence, rows.len())).collect();
         let appending = self.pages.plan_append(counts)?;

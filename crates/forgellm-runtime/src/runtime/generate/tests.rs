@@ -141,27 +141,32 @@ fn errors_of_the_engine_come_through() {
 }
 
 #[test]
-fn copies_are_equal_to_one_alone_and_share_steps() {
-    let expected = expected_continuation(&PROMPT, 6, VOCAB);
-    for (copies, rows) in [(1, 4), (8, 8), (8, 3), (3, 100)] {
+fn sequences_together_are_equal_to_each_alone_and_share_steps() {
+    let prompts: [&[u32]; 8] =
+        [&[1], &PROMPT, &[9, 8, 7, 6, 5, 4, 3, 2, 1], &PROMPT, &[4, 4], &[2, 1, 2], &[5; 11], &[7; 6]];
+    for (count, rows) in [(1, 4), (8, 8), (8, 3), (3, 100)] {
+        let prompts = &prompts[..count];
         let mut engine = engine(20, rows);
-        let answers = generate_copies(&mut engine, &PROMPT, 6, copies, &NOT_INTERRUPTED).unwrap();
-        assert_eq!(answers, vec![expected.clone(); copies]);
+        let answers = generate_together(&mut engine, prompts, 6, &NOT_INTERRUPTED).unwrap();
+        let alone: Vec<_> = prompts.iter().map(|prompt| expected_continuation(prompt, 6, VOCAB)).collect();
+        assert_eq!(answers, alone, "{count} sequences in steps of {rows} rows");
         assert_eq!(engine.open_sequences(), 0);
-        if rows >= copies {
-            assert_eq!(engine.steps[engine.steps.len() - 5..], [copies; 5]);
+        let all = prompts.iter().map(|prompt| prompt.len() + 5).sum::<usize>();
+        assert_eq!(engine.steps.iter().sum::<usize>(), all);
+        if rows == 100 {
+            assert_eq!(engine.steps, [17, 3, 3, 3, 3, 3]);
         }
     }
 }
 
 #[test]
-fn copies_that_do_not_fit_are_refused() {
-    let copies = |engine: &mut Automaton, prompt: &[u32], tokens, copies| {
-        generate_copies(engine, prompt, tokens, copies, &NOT_INTERRUPTED)
+fn sequences_that_do_not_fit_are_refused() {
+    let together = |engine: &mut Automaton, prompt: &[u32], tokens, copies| {
+        generate_together(engine, &vec![prompt; copies], tokens, &NOT_INTERRUPTED)
     };
-    assert!(matches!(copies(&mut engine(9, 4), &PROMPT, 4, 2), Err(GenerateError::PromptTooLong { .. })));
-    assert!(copies(&mut engine(9, 4), &PROMPT, 3, 2).is_ok());
-    let error = copies(&mut engine(9, 4), &PROMPT, 3, 9).unwrap_err();
+    assert!(matches!(together(&mut engine(9, 4), &PROMPT, 4, 2), Err(GenerateError::PromptTooLong { .. })));
+    assert!(together(&mut engine(9, 4), &PROMPT, 3, 2).is_ok());
+    let error = together(&mut engine(9, 4), &PROMPT, 3, 9).unwrap_err();
     assert_eq!(error, GenerateError::Engine(EngineError::TooManySequences(8)));
-    assert_eq!(copies(&mut engine(9, 4), &[], 3, 1), Err(GenerateError::EmptyPrompt));
+    assert_eq!(together(&mut engine(9, 4), &[], 3, 1), Err(GenerateError::EmptyPrompt));
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::json;
@@ -12,12 +12,12 @@ use crate::runtime::bench::{BenchOptions, bench};
 use crate::runtime::chat_template::{ChatTemplate, Message, Origin, TokenTexts};
 use crate::runtime::cli::{Arguments, Command, GenerateArguments};
 use crate::runtime::engine::Engine;
-use crate::runtime::generate::{FinishReason, GenerateError, Request, generate, generate_copies};
+use crate::runtime::generate::{FinishReason, GenerateError, Request, generate, generate_together};
 use crate::runtime::program::answer::Answer;
 use crate::runtime::program::notice::Notice;
 use crate::runtime::program::{OpenError, OpenOptions, ProgramError, ProgramSpec, Streams, files, report};
 use crate::runtime::score;
-use crate::runtime::tokenizer::{Special, Tokenizer};
+use crate::runtime::tokenizer::{Special, Tokenizer, parse_ids};
 use crate::runtime::weights::{Expected, Weights};
 
 /// Tokens of an answer unless the user says otherwise.
@@ -49,14 +49,16 @@ pub(super) fn run<E: Engine>(
         }
         Some(Command::Logits { ids, top }) => context.logits(ids, *top),
         Some(Command::GenerateIds { ids, max_tokens, copies }) => {
-            context.generate_ids(ids, *max_tokens, *copies)
+            let prompts: Vec<&[u32]> =
+                ids.iter().flat_map(|ids| std::iter::repeat_n(ids.0.as_slice(), *copies)).collect();
+            context.generate_ids(&prompts, *max_tokens)
         }
         Some(Command::Bench { prompt_tokens, max_tokens, repetitions }) => context.bench(&BenchOptions {
             prompt_tokens: *prompt_tokens,
             max_tokens: *max_tokens,
             repetitions: *repetitions,
         }),
-        Some(Command::Tokenize { special }) => context.tokenize(*special),
+        Some(Command::Tokenize { special, bos_eos }) => context.tokenize(*special, *bos_eos),
         Some(Command::Detokenize { ids }) => context.detokenize(ids),
     }
 }
@@ -175,9 +177,10 @@ impl<E: Engine> Context<'_, '_, E> {
         Ok(())
     }
 
-    fn generate_ids(&mut self, ids: &[u32], max_tokens: usize, copies: usize) -> Result<(), ProgramError> {
-        let mut engine = self.engine(ids.len().saturating_add(max_tokens), copies)?;
-        let sequences = generate_copies(&mut engine, ids, max_tokens, copies, self.interrupted)?;
+    fn generate_ids(&mut self, prompts: &[&[u32]], max_tokens: usize) -> Result<(), ProgramError> {
+        let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
+        let mut engine = self.engine(longest.saturating_add(max_tokens), prompts.len())?;
+        let sequences = generate_together(&mut engine, prompts, max_tokens, self.interrupted)?;
         if self.arguments.model.json {
             self.print_json(&json!({ "ids": sequences.first(), "sequences": sequences }))?;
         } else {
@@ -201,9 +204,9 @@ impl<E: Engine> Context<'_, '_, E> {
         Ok(())
     }
 
-    fn tokenize(&mut self, special: bool) -> Result<(), ProgramError> {
+    fn tokenize(&mut self, special: bool, bos_eos: bool) -> Result<(), ProgramError> {
         let special = if special { Special::Parse } else { Special::Plain };
-        let ids = self.tokenizer()?.encode(&files::read_standard_input()?, special, false)?;
+        let ids = self.tokenizer()?.encode(&files::read_standard_input()?, special, bos_eos)?;
         if self.arguments.model.json {
             self.print_json(&json!({ "ids": ids }))
         } else {
@@ -214,7 +217,11 @@ impl<E: Engine> Context<'_, '_, E> {
     fn detokenize(&mut self, ids: &[u32]) -> Result<(), ProgramError> {
         let read;
         let ids = if ids.is_empty() {
-            read = parse_ids(&files::read_standard_input()?)?;
+            read = parse_ids(&files::read_standard_input()?).map_err(|error| {
+                ProgramError::Usage(format!(
+                    "{error}; standard input must hold ids, separated by spaces or commas"
+                ))
+            })?;
             &read
         } else {
             ids
@@ -236,15 +243,25 @@ impl<E: Engine> Context<'_, '_, E> {
         if context > spec.max_context {
             return Err(ProgramError::ContextTooLong { asked: context, max: spec.max_context });
         }
-        let _notice = Notice::new("loading the weights", self.arguments.generate.quiet);
+        let mut notice = Notice::new("loading the weights", self.arguments.generate.quiet);
         let path = files::weights(spec, self.arguments)?;
         let expected = Expected { layout_version: spec.layout_version, plan_hash: spec.plan_hash };
         let weights = Arc::new(Weights::open(&path, &expected)?);
+        if notice.is_shown() {
+            // Mapped pages would come from the disk when the prompt first needs them, with nothing to be seen meanwhile.
+            weights.read_ahead(&mut |done, total| {
+                notice.progress(done, total);
+                // What comes next ends for an interruption in its own way.
+                !self.interrupted.load(Ordering::Relaxed)
+            });
+        }
         let (threads, profile) = (model.threads, model.profile);
         Ok((self.open)(&OpenOptions { weights, threads, context, sequences, profile })?)
     }
 
     /// The ids with the token that begins a text, if the model wants it and a template has not written it already.
+    ///
+    /// No end token: what is behind it would be the next text, not the continuation of this one. See [`ProgramSpec::add_bos`].
     fn with_bos(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if let Some(bos) = self.spec.bos.filter(|bos| self.spec.add_bos && ids.first() != Some(bos)) {
             ids.insert(0, bos);
@@ -281,14 +298,4 @@ impl<E: Engine> Context<'_, '_, E> {
 
 fn join(ids: &[u32]) -> String {
     ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
-}
-
-/// Ids separated by white space or commas, in brackets or not.
-fn parse_ids(text: &str) -> Result<Vec<u32>, ProgramError> {
-    let separators = |character: char| character.is_whitespace() || ",[]".contains(character);
-    let words = text.split(separators).filter(|word| !word.is_empty());
-    let parse = |word: &str| {
-        word.parse().map_err(|_| ProgramError::Usage(format!("`{word}` on standard input is not a token id")))
-    };
-    words.map(parse).collect()
 }

@@ -1,29 +1,95 @@
 //! A word on the terminal about what takes a moment.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Stderr, Write};
+use std::time::{Duration, Instant};
 
-/// Shown on standard error, if that is a terminal, until it is dropped.
-pub(super) struct Notice {
-    shown: bool,
+/// How long something must take before a bar says how far it is.
+const A_MOMENT: Duration = Duration::from_millis(200);
+/// How often the bar is drawn at most.
+const REDRAW: Duration = Duration::from_millis(50);
+/// Characters of the bar.
+const WIDTH: u64 = 30;
+
+/// Shown on a terminal until it is dropped.
+pub(super) struct Notice<W: Write = Stderr> {
+    /// Nothing is shown without one.
+    terminal: Option<W>,
+    text: &'static str,
+    start: Instant,
+    drawn: Option<Instant>,
 }
 
 impl Notice {
-    /// Shows `text` unless `quiet`.
-    pub fn new(text: &str, quiet: bool) -> Notice {
-        let mut terminal = io::stderr();
-        let shown = !quiet && terminal.is_terminal();
-        if shown {
-            // Nobody is left to tell if this fails.
-            let _ = write!(terminal, "{text}").and_then(|()| terminal.flush());
-        }
-        Notice { shown }
+    /// Shows `text` on standard error, if that is a terminal, unless `quiet`.
+    pub fn new(text: &'static str, quiet: bool) -> Notice {
+        let terminal = io::stderr();
+        Notice::on((!quiet && terminal.is_terminal()).then_some(terminal), text)
     }
 }
 
-impl Drop for Notice {
-    fn drop(&mut self) {
-        if self.shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+impl<W: Write> Notice<W> {
+    fn on(terminal: Option<W>, text: &'static str) -> Notice<W> {
+        let mut notice = Notice { terminal, text, start: Instant::now(), drawn: None };
+        notice.write(text);
+        notice
+    }
+
+    /// Whether anybody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Says how far it is, once it takes longer than a moment.
+    pub fn progress(&mut self, done: u64, total: u64) {
+        let now = Instant::now();
+        if now - self.start < A_MOMENT || self.drawn.is_some_and(|drawn| now - drawn < REDRAW) {
+            return;
         }
+        self.drawn = Some(now);
+        self.write(&format!("\r{}", bar(self.text, done, total)));
+    }
+
+    fn write(&mut self, text: &str) {
+        if let Some(terminal) = &mut self.terminal {
+            // Nobody is left to tell if this fails.
+            let _ = write!(terminal, "{text}").and_then(|()| terminal.flush());
+        }
+    }
+}
+
+impl<W: Write> Drop for Notice<W> {
+    fn drop(&mut self) {
+        self.write("\r\x1b[K");
+    }
+}
+
+/// `loading the weights ███████░░░░  41% of 84 MB`
+fn bar(text: &str, done: u64, total: u64) -> String {
+    let part = |of: u64| (u128::from(done.min(total)) * u128::from(of) / u128::from(total.max(1))) as u64;
+    let full = part(WIDTH);
+    let (full, rest) = ("█".repeat(full as usize), "░".repeat((WIDTH - full) as usize));
+    format!("{text} {full}{rest} {:3}% of {} MB", part(100), total.div_ceil(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_comes_after_a_moment_and_goes_in_the_end() {
+        let mut terminal = Vec::new();
+        let mut notice = Notice::on(Some(&mut terminal), "loading");
+        notice.progress(10, 100);
+        assert!(notice.drawn.is_none(), "at once");
+        notice.start -= A_MOMENT;
+        notice.progress(40, 100);
+        notice.progress(41, 100);
+        drop(notice);
+        let text = String::from_utf8(terminal).unwrap();
+        assert_eq!(text, format!("loading\r{}\r\x1b[K", bar("loading", 40, 100)));
+        assert!(bar("loading", 40, 100_000_000).ends_with("░   0% of 100 MB"));
+        assert_eq!(bar("x", 50, 100), format!("x {}{}  50% of 1 MB", "█".repeat(15), "░".repeat(15)));
+        assert_eq!(bar("x", 7, 0), format!("x {}   0% of 0 MB", "░".repeat(30)));
+        assert_eq!(bar("x", u64::MAX, u64::MAX), format!("x {} 100% of 18446744073710 MB", "█".repeat(30)));
     }
 }

@@ -224,14 +224,29 @@ fn chat_uses_the_template_and_user_text_makes_no_control_tokens() {
 }
 
 #[test]
-fn a_text_begins_as_the_model_wants_it() {
+fn a_text_begins_as_the_model_wants_it_and_never_ends_before_its_continuation() {
     let spec = ProgramSpec { add_bos: true, ..SPEC };
+    // What a file with `add_bos_token` and `add_eos_token` gives.
+    let mut both = tokenizer();
+    both["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "bos", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "eos", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {"bos": {"id": "bos", "ids": [128], "tokens": ["<|im_start|>"]},
+            "eos": {"id": "eos", "ids": [129], "tokens": ["<|im_end|>"]}},
+    });
+    let files = Files::new();
+    files.write("tokenizer.json", both.to_string().as_bytes());
+    files.write("text.txt", b"Hi there");
     let run = |arguments: &[&str]| {
-        let files =
-            ["--weights", "@model.weights", "--tokenizer", "@tokenizer.json", "--json", "--max-tokens", "3"];
-        let (_, out, _) = run_with(&spec, &Files::new(), &[arguments, &files].concat(), false);
-        serde_json::from_str::<Value>(&out).unwrap()["ids"].clone()
+        let options = ["--weights", "@model.weights", "--tokenizer", "@tokenizer.json", "--json"];
+        let (_, out, _) = run_with(&spec, &files, &[arguments, &options].concat(), false);
+        serde_json::from_str::<Value>(&out).unwrap()
     };
+    // The begin token before the first of 8 scored, and no end token behind.
+    assert_eq!(run(&["perplexity", "@text.txt"])["tokens"], 8);
+    let run = |arguments: &[&str]| run(&[arguments, &["--max-tokens", "3"]].concat())["ids"].clone();
     assert_eq!(run(&["Hi"]), json!(answer(&[&[128][..], &ids("Hi")].concat(), 3)));
     assert_eq!(run(&[""]), json!(answer(&[128], 3)));
     // The template has written it already.
@@ -256,6 +271,11 @@ fn ids_go_in_and_out() {
     let result = run_json(&["generate-ids", "--ids", "1,2,3", "--max-tokens", "7", "--copies", "8"]);
     assert_eq!(result["ids"], json!(expected));
     assert_eq!(result["sequences"], json!(vec![expected; 8]));
+    let result =
+        run_json(&["generate-ids", "--ids", "1,2,3", "--ids", "[9 8]", "--max-tokens", "7", "--copies", "2"]);
+    let expected = [[1, 2, 3].as_slice(), &[1, 2, 3], &[9, 8], &[9, 8]];
+    let expected: Vec<_> = expected.iter().map(|prompt| expected_continuation(prompt, 7, VOCAB)).collect();
+    assert_eq!(result["sequences"], json!(expected));
     let result = run_json(&["logits", "--ids", "1,2,3", "--top", "4"]);
     assert_eq!(result["positions"].as_array().map(Vec::len), Some(3));
     let keys: Vec<&String> = result["positions"][2].as_object().unwrap().keys().collect();

@@ -58,6 +58,29 @@ fn tensors_are_where_the_header_says_and_aligned() {
 }
 
 #[test]
+fn reading_ahead_tells_how_far_it_is_and_stops_when_told_to() {
+    let large = json!({
+        "__metadata__": {"format": "forgellm", "layout_version": "3", "plan_hash": "abc", "model": "tiny"},
+        "a": {"dtype": "U8", "shape": [9 << 20], "data_offsets": [0, 9 << 20]},
+    });
+    let bytes = file(&large, 9 << 20);
+    let weights = open(&bytes).unwrap();
+    let mut seen = Vec::new();
+    assert!(weights.read_ahead(&mut |done, total| {
+        seen.push((done, total));
+        true
+    }));
+    let total = bytes.len() as u64;
+    assert_eq!(seen, [(4 << 20, total), (8 << 20, total), (total, total)]);
+    let mut calls = 0;
+    assert!(!weights.read_ahead(&mut |_, _| {
+        calls += 1;
+        calls < 2
+    }));
+    assert_eq!(calls, 2);
+}
+
+#[test]
 fn missing_tensors_and_other_sizes_are_named() {
     let weights = open(&file(&header(), 528)).unwrap();
     for name in ["c", "", "_padding.0", "__metadata__"] {

@@ -193,14 +193,16 @@ impl Lanes for Avx2 {
 pub(super) fn quantise(values: &[f32; 32]) -> ActivationBlock {
     // SAFETY: 8 floats are readable at every eighth value.
     let x = [0, 8, 16, 24].map(|at| unsafe { _mm256_loadu_ps(values[at..at + 8].as_ptr()) });
-    let magnitude = |x| _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);
-    let largest = _mm256_max_ps(
-        _mm256_max_ps(magnitude(x[0]), magnitude(x[1])),
-        _mm256_max_ps(magnitude(x[2]), magnitude(x[3])),
+    // As integers, magnitudes have the same order, and NaN is the largest.
+    let magnitude = |x| _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(i32::MAX));
+    let largest = _mm256_max_epi32(
+        _mm256_max_epi32(magnitude(x[0]), magnitude(x[1])),
+        _mm256_max_epi32(magnitude(x[2]), magnitude(x[3])),
     );
-    let largest = _mm_max_ps(_mm256_castps256_ps128(largest), _mm256_extractf128_ps::<1>(largest));
-    let largest = _mm_max_ps(largest, _mm_movehl_ps(largest, largest));
-    let largest = _mm_cvtss_f32(_mm_max_ss(largest, _mm_movehdup_ps(largest)));
+    let largest = _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256::<1>(largest));
+    let largest = _mm_max_epi32(largest, _mm_unpackhi_epi64(largest, largest));
+    let largest = _mm_max_epi32(largest, _mm_shuffle_epi32::<1>(largest));
+    let largest = f32::from_bits(_mm_cvtsi128_si32(largest) as u32);
 
     let inverse = _mm256_set1_ps(inverse_scale(largest));
     let codes = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
