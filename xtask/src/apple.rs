@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use forgellm_cli::model::Model;
+use forgellm_cli::pipeline::{self, Target};
+
+use crate::models;
 
 /// What must be installed: a file, and the Debian package that brings it. The distribution's compiler comes with the sources of its standard
 /// library, from which that of a Mac is built; rustup gives neither.
@@ -22,18 +26,38 @@ const TARGET: &str = "aarch64-apple-darwin";
 /// The projects that are always checked.
 const PROJECTS: [&str; 1] = ["crates/forgellm-codegen-metal/apple"];
 
-/// Checks all projects, or those in `folders` (below the repository's root, or absolute) if there are any.
+/// Checks all projects and those that are generated for the real models, or those in `folders` (below the repository's root, or absolute)
+/// if there are any.
 pub fn check(folders: &[String]) -> Result<()> {
     let missing = missing(&|file| Path::new(file).exists());
     if !missing.is_empty() {
         bail!("the check for Macs needs more Debian packages: apt-get install {}", missing.join(" "));
     }
-    let always: Vec<String> = PROJECTS.map(str::to_owned).into();
-    for folder in if folders.is_empty() { &always } else { folders } {
-        check_project(Path::new(folder)).with_context(|| format!("{folder} does not pass for {TARGET}"))?;
-        println!("{folder}: passes for {TARGET}");
+    let mut folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
+    if folders.is_empty() {
+        folders.extend(PROJECTS.map(PathBuf::from));
+        folders.extend(generate()?);
+    }
+    for folder in folders {
+        let name = folder.display();
+        check_project(&folder).with_context(|| format!("{name} does not pass for {TARGET}"))?;
+        println!("{name}: passes for {TARGET}");
     }
     Ok(())
+}
+
+/// The Metal projects of the real models.
+fn generate() -> Result<Vec<PathBuf>> {
+    models::fetch()?;
+    let mut folders = Vec::new();
+    for file in models::files() {
+        let name = file.file_stem().context("a model has no name")?;
+        let folder = target_folder()?.join("projects").join(name);
+        let compiled = pipeline::compile(&Model::open(&file)?, Target::Metal, None)?;
+        compiled.project()?.write(&folder)?;
+        folders.push(folder);
+    }
+    Ok(folders)
 }
 
 /// Type-checks and lints one project with warnings as errors, and checks its format.

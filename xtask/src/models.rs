@@ -1,7 +1,7 @@
 //! The real models that tests run on.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use forgellm_cli::cache::{Cache, file_hash};
@@ -32,6 +32,11 @@ const MODELS: [Model; 3] = [
         sha256: "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
     },
 ];
+
+/// The files in `models/`.
+pub fn files() -> impl Iterator<Item = PathBuf> {
+    MODELS.iter().map(|model| Path::new("models").join(model.name))
+}
 
 /// Downloads what is missing in `models/` and checks every file there.
 pub fn fetch() -> Result<()> {

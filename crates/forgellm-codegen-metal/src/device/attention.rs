@@ -41,7 +41,7 @@ pub fn attention<const N: usize>(
         window: spec.window,
         sinks: how.sinks.is_some(),
     };
-    let tiling = shape.tiling(run.row_runs);
+    let tiling = shape.tiling(run.row_runs, place.pages_per_sequence);
     let (q, output) = (run.at(q), run.at(output));
     // What a dispatch does not use is bound to something nevertheless.
     let sinks = how.sinks.map_or(q, |sinks| run.vector(sinks));
@@ -58,7 +58,6 @@ pub fn attention<const N: usize>(
         }
         None => (output, output),
     };
-    let pages_per_sequence = (place.pages_per_sequence as u32).to_le_bytes();
     for items in tiling.items.chunks(ITEMS) {
         let buffers = [
             (0, q),
@@ -70,12 +69,8 @@ pub fn attention<const N: usize>(
             (7, partials),
             (8, stats),
         ];
-        let items_bytes = bytemuck::cast_slice(items);
-        shape.launch(&tiling, items.len()).encode(
-            run,
-            &buffers,
-            &[(4, items_bytes), (9, &pages_per_sequence)],
-        );
+        let data = [(4, bytemuck::cast_slice(items))];
+        shape.launch(&tiling, items.len()).encode(run, &buffers, &data);
     }
     if scratch.is_none() {
         return;
@@ -149,7 +144,7 @@ const QUERY_TILES: [usize; 3] = [1, 2, 4];
 
 impl AttentionShape {
     /// The dispatch for so many items of a tiling. Buffers: queries, keys, values, page tables, items as bytes, sinks, output, partial sums and
-    /// their stats (in scratch, or anything if the tiling has no partials), entries of a page table as u32.
+    /// their stats (in scratch, or anything if the tiling has no partials).
     pub fn launch(&self, tiling: &Tiling, items: usize) -> Launch {
         Launch {
             function: function(tiling.queries / 8, self.head_dim),
@@ -166,7 +161,7 @@ impl AttentionShape {
             function: "attention_combine".into(),
             constants: self.constants(),
             threadgroups: [self.heads, tiling.split_rows, tiles],
-            threads: [self.head_dim / 4, 1, 1],
+            threads: [32, 1, 1],
         }
     }
 

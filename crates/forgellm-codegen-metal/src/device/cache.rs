@@ -65,8 +65,7 @@ impl CacheMemory {
                 let why = format!("heads of {} elements have no {format:?} cache: choose F16", spec.head_dim);
                 OpenError::Device(why)
             };
-            let half_page_bytes =
-                spec.kv_heads * format.head_bytes(PAGE, spec.head_dim).ok_or_else(unfit)?;
+            let half_page_bytes = spec.kv_heads * format.head_bytes(PAGE, spec.head_dim).ok_or_else(unfit)?;
             let before = groups[group].page_bytes;
             groups[group].page_bytes += 2 * half_page_bytes;
             layers.push(LayerCache { spec: CacheSpec { window, ..*spec }, group, before, half_page_bytes });

@@ -38,8 +38,8 @@ pub use crate::runtime::buffer::{AnyBuffer, Buffer, RowKind, Rows, Wanted, Wante
 pub use attention::{Attention, attention};
 pub use elementwise::{Activation, activation, add, mul, scale, softcap};
 pub use embed::embed;
-pub use kv_format::KvFormat;
 pub use engine::{CacheSpec, MetalEngine, MetalOptions, Model, ModelSpec};
+pub use kv_format::KvFormat;
 pub use linear::{Input, Output, Part, linear, linear_gated};
 pub use model::MetalModel;
 pub use norm::{rms_norm, rms_norm_add};

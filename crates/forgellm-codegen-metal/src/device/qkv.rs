@@ -11,7 +11,7 @@ use super::run::Run;
 use crate::runtime::buffer::{Buffer, Rows};
 
 /// Projects `input` to queries, keys and values ([`linear`]), and takes them to `q` and into the cache ([`rope_kv`]): in one dispatch for few
-/// rows, else by way of `joint`. W = (heads + 2 · kv_heads) · head_dim, Q = heads · head_dim.
+/// rows and a cache in f16, else by way of `joint`. W = (heads + 2 · kv_heads) · head_dim, Q = heads · head_dim.
 pub fn qkv<const IN: usize, const W: usize, const Q: usize>(
     run: &Run<'_>,
     input: Input<IN, Rows>,

@@ -40,7 +40,11 @@ pub fn rope_kv<const W: usize, const Q: usize>(
         (9, norm(how.k_norm)),
     ];
     let pages_per_sequence = (place.pages_per_sequence as u32).to_le_bytes();
-    how.launch(place.page, place.format, run.rows::<Rows>()).encode(run, &buffers, &[(10, &pages_per_sequence)]);
+    how.launch(place.page, place.format, run.rows::<Rows>()).encode(
+        run,
+        &buffers,
+        &[(10, &pages_per_sequence)],
+    );
 }
 
 /// output = input with every head of `head_dim` elements turned by its row's position. `output` may be `input`.

@@ -54,8 +54,8 @@ pub struct Item {
     pub rows: u32,
     /// Position of its first row.
     pub position: u32,
-    /// The sequence's page-table slot.
-    pub slot: u32,
+    /// Where the sequence's page table begins, in entries.
+    pub table: u32,
     /// First position of the split.
     pub start: u32,
     /// End of the split.
@@ -102,11 +102,11 @@ const THREADGROUPS: usize = 128;
 const UNSPLIT: usize = 256;
 
 impl AttentionShape {
-    /// Cuts the rows of a step into tiles and their contexts into splits.
+    /// Cuts the rows of a step into tiles and their contexts into splits. Page tables lie `pages_per_sequence` entries apart.
     ///
     /// The largest run decides for how many queries a threadgroup has room. Splits are as long as it takes to give the GPU
     /// [`THREADGROUPS`], but so long that writing and reading the partial results moves no more than 1/16 of the bytes of keys and values.
-    pub fn tiling(&self, runs: &[RowRun]) -> Tiling {
+    pub fn tiling(&self, runs: &[RowRun], pages_per_sequence: usize) -> Tiling {
         let most = most_query_tiles(self.head_dim);
         let wanted = runs.iter().map(|run| run.rows).max().unwrap_or(0) * self.ratio();
         let query_tiles = QUERY_TILES.into_iter().find(|tiles| 8 * tiles >= wanted).unwrap_or(most).min(most);
@@ -128,7 +128,7 @@ impl AttentionShape {
                 first_row: tile.first_row as u32,
                 rows: tile.rows as u32,
                 position: tile.position as u32,
-                slot: tile.slot as u32,
+                table: (tile.slot * pages_per_sequence) as u32,
                 start: seen.start as u32,
                 stop: seen.end as u32,
                 partial: DIRECT,

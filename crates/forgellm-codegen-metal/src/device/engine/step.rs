@@ -94,7 +94,7 @@ impl<M: Model> MetalEngine<M> {
         let mut first = 0;
         loop {
             let group = &wanted[first..wanted.len().min(first + WANTED_ROWS)];
-            let kept = group.iter().map(|wanted| kept(wanted.want)).max().unwrap_or(0);
+            let kept = group.iter().map(|wanted| kept(wanted.want)).max().unwrap_or(0).min(self.spec.vocab);
             let top_results = self.encode(rows.len(), runs, first, group.len(), kept)?;
             for (index, wanted) in group.iter().enumerate() {
                 let (result, most_likely) = self.result(index, wanted.want, kept, top_results.as_ref())?;
