@@ -35,7 +35,7 @@ struct AttentionItem {
     uint first_row;
     uint rows;
     uint position; // of the first row
-    uint slot;     // of the sequence's page table
+    uint table;    // where the sequence's page table begins, in entries
     uint start;    // first position of the split: a multiple of 8
     uint stop;     // end of the split: at most position + rows
     uint partial;  // where its sums go: an index, or DIRECT if it is the tile's only split
@@ -65,25 +65,23 @@ inline ulong kv_place(device const uint *table, uint kv_head, uint position) {
     return KV_Q8 ? q8_codes(table, kv_head, position) : kv_element(table, kv_head, position);
 }
 
-// products = keys * queries, for `tiles` tiles of 8 keys from `position` on. `unpacked`: memory of the simdgroup, for a q8_0 cache.
+// products = keys * queries, for `tiles` tiles of 8 keys from `position` on, which lie at `places`. `unpacked`: memory of the simdgroup, for a
+// q8_0 cache.
 template <uint KEY_TILES, uint QUERY_TILES>
 inline void score_keys(
     thread simdgroup_float8x8 (&products)[KEY_TILES][QUERY_TILES],
     device const half *keys,
-    device const uint *table,
-    uint kv_head,
+    threadgroup const ulong *places,
     uint position,
     uint tiles,
     threadgroup const float *queries,
     threadgroup half *unpacked,
     uint lane
 ) {
-    ulong place[KEY_TILES];
     for (uint t = 0; t < KEY_TILES; ++t) {
         for (uint j = 0; j < QUERY_TILES; ++j) {
             products[t][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
         }
-        place[t] = t < tiles ? kv_place(table, kv_head, position + 8 * t) : 0;
     }
     simdgroup_float8x8 query_tile[QUERY_TILES];
     simdgroup_half8x8 key_tile;
@@ -94,7 +92,7 @@ inline void score_keys(
             }
             for (uint t = 0; t < KEY_TILES; ++t) {
                 if (t < tiles) {
-                    simdgroup_load(key_tile, keys + place[t] + 8 * d, HEAD_DIM);
+                    simdgroup_load(key_tile, keys + places[t] + 8 * d, HEAD_DIM);
                     for (uint j = 0; j < QUERY_TILES; ++j) {
                         simdgroup_multiply_accumulate(products[t][j], key_tile, query_tile[j], products[t][j]);
                     }
@@ -106,7 +104,7 @@ inline void score_keys(
     for (uint d = 0; d < HEAD_DIM / 8; d += 4) {
         for (uint t = 0; t < KEY_TILES; ++t) {
             if (t < tiles) {
-                unpack_q8(keys, place[t], position + 8 * t, 8 * d, 4, lane, unpacked);
+                unpack_q8(keys, places[t], position + 8 * t, 8 * d, 4, lane, unpacked);
                 simdgroup_barrier(mem_flags::mem_threadgroup);
                 for (uint e = 0; e < 4; ++e) {
                     simdgroup_load(key_tile, unpacked + 64 * e, 8);
@@ -165,13 +163,12 @@ kernel void attention(
     device const float *q [[buffer(0)]],         // [rows, HEADS, HEAD_DIM]
     device const half *keys [[buffer(1)]],
     device const half *values [[buffer(2)]],
-    device const uint *pages [[buffer(3)]],      // [slots, pages_per_sequence]
-    constant AttentionItem *items [[buffer(4)]],
+    device const uint *tables [[buffer(3)]],     // page tables of sequences
+    constant uint *items [[buffer(4)]],          // AttentionItem
     device const float *sinks [[buffer(5), function_constant(HAS_SINKS)]], // [HEADS]
     device float *output [[buffer(6)]],          // [rows, HEADS, HEAD_DIM]
     device float *partials [[buffer(7)]],        // [partials, KV_HEADS * chunks, 8 * QUERY_TILES, HEAD_DIM]
     device float2 *stats [[buffer(8)]],          // [partials, KV_HEADS * chunks, 8 * QUERY_TILES]
-    constant uint &pages_per_sequence [[buffer(9)]],
     uint2 group [[threadgroup_position_in_grid]],
     uint2 groups [[threadgroups_per_grid]],
     uint thread_index [[thread_index_in_threadgroup]],
@@ -197,14 +194,22 @@ kernel void attention(
     threadgroup float rescale[QUERY_TILES * 64];
     threadgroup uint rescales[SIMDGROUPS];
     threadgroup float factors[QUERIES];
-    threadgroup ulong value_tiles[BLOCK_TILES];
+    // Where the key tiles of this and of the next block lie, and the value tiles.
+    threadgroup ulong places[2][BLOCK_TILES];
+    threadgroup AttentionItem shared_item;
     threadgroup float *queries = (threadgroup float *)queries4;
     threadgroup float *scores = (threadgroup float *)scores4;
     threadgroup float *weights = (threadgroup float *)weights4;
     // Between softmax and the next scores, the scores' memory is free for unpacked keys and values.
     threadgroup half *unpacked = (threadgroup half *)scores4 + UNPACKED * simdgroup;
 
-    const AttentionItem item = items[group.y];
+    // Each word is loaded once.
+    constexpr uint ITEM_WORDS = sizeof(AttentionItem) / sizeof(uint);
+    if (thread_index < ITEM_WORDS) {
+        ((threadgroup uint *)&shared_item)[thread_index] = items[group.y * ITEM_WORDS + thread_index];
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    const AttentionItem item = shared_item;
     const uint kv_head = group.x % KV_HEADS;
     const uint ratio = HEADS / KV_HEADS;
     const uint first_in_ratio = group.x / KV_HEADS * QUERIES;
@@ -235,9 +240,12 @@ kernel void attention(
     for (uint i = thread_index; i < QUERY_TILES * 64; i += THREADS) {
         rescale[i] = 0.0f;
     }
+    device const uint *table = tables + item.table;
+    if (item.start + 8 * thread_index < item.stop && thread_index < BLOCK_TILES) {
+        places[0][thread_index] = kv_place(table, kv_head, item.start + 8 * thread_index);
+    }
     threadgroup_barrier(mem_flags::mem_threadgroup);
 
-    device const uint *table = pages + ulong(item.slot) * pages_per_sequence;
     const uint first_column = simdgroup * COLUMN_TILES;
     simdgroup_float8x8 sums[QUERY_TILES][COLUMN_TILES];
     for (uint j = 0; j < QUERY_TILES; ++j) {
@@ -248,14 +256,15 @@ kernel void attention(
     float reference = LOWEST_SCORE; // what this query's weights are relative to
     float weight_sum = 0.0f;        // of this lane's keys
 
-    for (uint block = item.start; block < item.stop; block += BLOCK) {
+    uint parity = 0;
+    for (uint block = item.start; block < item.stop; block += BLOCK, parity ^= 1) {
         const uint block_tiles = min(BLOCK_TILES, (item.stop - block + 7) / 8);
 
         // Scores, transposed: keys x queries.
         simdgroup_float8x8 products[KEY_TILES][QUERY_TILES];
         const uint first_tile = simdgroup * KEY_TILES;
         const uint tiles = min(KEY_TILES, block_tiles - min(block_tiles, first_tile));
-        score_keys(products, keys, table, kv_head, block + 8 * first_tile, tiles, queries, unpacked, lane);
+        score_keys(products, keys, places[parity] + first_tile, block + 8 * first_tile, tiles, queries, unpacked, lane);
         if (KV_Q8) {
             // Others may still unpack where the scores go.
             threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -312,8 +321,9 @@ kernel void attention(
         if (lane == 0) {
             rescales[simdgroup] = any_rescale;
         }
-        if (thread_index < block_tiles) {
-            value_tiles[thread_index] = kv_place(table, kv_head, block + 8 * thread_index);
+        const uint next = block + BLOCK + 8 * thread_index;
+        if (next < item.stop && thread_index < BLOCK_TILES) {
+            places[parity ^ 1][thread_index] = kv_place(table, kv_head, next);
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
 
@@ -337,7 +347,7 @@ kernel void attention(
             for (uint j = 0; j < QUERY_TILES; ++j) {
                 simdgroup_load(weight_tile[j], weights + 8 * j * BLOCK_STRIDE + 8 * t, BLOCK_STRIDE);
             }
-            add_values(sums, weight_tile, values, value_tiles[t], block + 8 * t, first_column, unpacked, lane);
+            add_values(sums, weight_tile, values, places[parity][t], block + 8 * t, first_column, unpacked, lane);
         }
     }
 
@@ -384,8 +394,8 @@ struct AttentionSplits {
     uint splits;
 };
 
-// Puts the splits of tiles together. Threadgroups: (HEADS, rows of the largest tile, tiles) of HEAD_DIM / 4 threads. `queries` is
-// 8 * QUERY_TILES of the attention.
+// Puts the splits of tiles together. Threadgroups: (HEADS, rows of the largest tile, tiles) of 32 threads. `queries` is 8 * QUERY_TILES of the
+// attention.
 kernel void attention_combine(
     device const float4 *partials [[buffer(0)]], // [partials, KV_HEADS * chunks, queries, HEAD_DIM / 4]
     device const float2 *stats [[buffer(1)]],    // [partials, KV_HEADS * chunks, queries]
@@ -394,8 +404,9 @@ kernel void attention_combine(
     constant AttentionSplits *tiles [[buffer(4)]],
     constant uint &queries [[buffer(5)]],
     uint3 group [[threadgroup_position_in_grid]],
-    uint column [[thread_index_in_threadgroup]]
+    uint lane [[thread_index_in_simdgroup]]
 ) {
+    threadgroup float factors[32];
     const AttentionSplits tile = tiles[group.z];
     const uint head = group.x;
     const uint row = group.y;
@@ -411,22 +422,45 @@ kernel void attention_combine(
     const uint stride = KV_HEADS * chunks * queries;
 
     float largest = LOWEST_SCORE;
-    for (uint split = 0; split < tile.splits; ++split) {
+    for (uint split = lane; split < tile.splits; split += 32) {
         largest = max(largest, stats[first + split * stride].x);
     }
-    float weight_sum = 0.0f;
+    largest = simd_max(largest);
+    float sink_weight = 0.0f;
     if (HAS_SINKS) {
         const float sink = sinks[head];
         largest = max(largest, sink);
-        weight_sum = exp(sink - largest);
+        sink_weight = exp(sink - largest);
     }
-    float4 sum = float4(0.0f);
-    for (uint split = 0; split < tile.splits; ++split) {
-        const ulong at = first + split * stride;
-        const float2 stat = stats[at];
-        const float factor = exp(stat.x - largest);
-        weight_sum += stat.y * factor;
-        sum += partials[at * (HEAD_DIM / 4) + column] * factor;
+
+    // The factors of 32 splits at a time, a lane each; then each lane has up to 8 columns of them.
+    float4 sums[2] = {float4(0.0f), float4(0.0f)};
+    float weight_sum = 0.0f;
+    for (uint begin = 0; begin < tile.splits; begin += 32) {
+        const uint count = min(tile.splits - begin, 32u);
+        if (lane < count) {
+            const float2 stat = stats[first + (begin + lane) * stride];
+            const float factor = exp(stat.x - largest);
+            factors[lane] = factor;
+            weight_sum += stat.y * factor;
+        }
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+        for (uint i = 0; i < count; ++i) {
+            device const float4 *partial = partials + (first + (begin + i) * stride) * (HEAD_DIM / 4);
+            const float factor = factors[i];
+            for (uint c = 0; c < 2; ++c) {
+                if (lane + 32 * c < HEAD_DIM / 4) {
+                    sums[c] += partial[lane + 32 * c] * factor;
+                }
+            }
+        }
+        simdgroup_barrier(mem_flags::mem_threadgroup);
     }
-    output[(ulong(tile.first_row + row) * HEADS + head) * (HEAD_DIM / 4) + column] = sum / weight_sum;
+    weight_sum = simd_sum(weight_sum) + sink_weight;
+    device float4 *to = output + (ulong(tile.first_row + row) * HEADS + head) * (HEAD_DIM / 4);
+    for (uint c = 0; c < 2; ++c) {
+        if (lane + 32 * c < HEAD_DIM / 4) {
+            to[lane + 32 * c] = sums[c] / weight_sum;
+        }
+    }
 }

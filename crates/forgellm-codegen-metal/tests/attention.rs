@@ -4,6 +4,7 @@ mod paged;
 
 use forgellm_codegen_metal::device::attention::{AttentionShape, RowRun, Tiling, attention_needs, row_runs};
 use forgellm_codegen_metal::device::kv_format::KvFormat;
+use forgellm_codegen_metal::gpu::Options;
 use paged::{Gpu, Kv, PAGE, Random, Tables, Work, download, nmse};
 
 /// The rows of a step, in order: (slot, position of the first row, rows).
@@ -26,7 +27,7 @@ fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> AttentionShape {
 /// Runs a case and compares; gives how it was cut.
 fn check(gpu: &Gpu, shape: AttentionShape, rows: Rows<'_>) -> Tiling {
     let case = Case::new(shape, rows);
-    let tiling = shape.tiling(&case.runs);
+    let tiling = shape.tiling(&case.runs, case.tables.pages_per_sequence);
     let got = case.run(gpu, &tiling);
     let error = nmse(&got, &case.exact());
     // Unpacked q8_0 is rounded to f16, as an f16 cache is where it is written.
@@ -97,7 +98,6 @@ impl Case {
         let tables = gpu.upload(&self.tables.entries);
         let scratch = gpu.output(shape.scratch_bytes(tiling).div_ceil(4).max(1));
         let stats = if tiling.partials > 0 { shape.sums_bytes(tiling) } else { 0 };
-        let pages_per_sequence = self.tables.pages_per_sequence as u32;
         let mut work: Vec<Work<'_>> = Vec::new();
         for items in tiling.items.chunks(128) {
             let buffers = vec![
@@ -110,10 +110,7 @@ impl Case {
                 (7, &scratch, 0),
                 (8, &scratch, stats),
             ];
-            let bytes = vec![
-                (4, bytemuck::cast_slice(items).to_vec()),
-                (9, pages_per_sequence.to_le_bytes().to_vec()),
-            ];
+            let bytes = vec![(4, bytemuck::cast_slice(items).to_vec())];
             work.push((shape.launch(tiling, items.len()), buffers, bytes));
         }
         for tiles in tiling.split_tiles.chunks(256) {
@@ -280,5 +277,45 @@ fn q8_0_caches() {
         check(&gpu, shape, &[(0, 300, 1), (1, 32, 1), (2, 0, 1)]);
         check(&gpu, shape, &[(0, 99, 30), (1, 500, 2)]);
         check(&gpu, AttentionShape { window: Some(50), sinks: true, ..shape }, &[(0, 99, 4), (1, 150, 1)]);
+    }
+}
+
+/// Each element of keys and values is loaded once for all query heads, and partial results move few bytes beside them.
+#[test]
+fn traffic_of_a_decode_row() {
+    for (heads, kv_heads, head_dim, position, window) in [
+        (9, 3, 64, 2999, None),
+        (14, 2, 64, 2999, None),
+        (4, 1, 256, 2999, None),
+        (4, 1, 256, 2999, Some(512)),
+        (32, 8, 128, 1000, None),
+        (9, 3, 64, 100, None),
+    ] {
+        let gpu = Gpu::new(&attention_needs(head_dim));
+        let shape = AttentionShape { window, ..shape(heads, kv_heads, head_dim) };
+        let case = Case::new(shape, &[(0, position, 1)]);
+        let tiling = shape.tiling(&case.runs, case.tables.pages_per_sequence);
+        case.run(&gpu, &tiling);
+        let counts = gpu.device.counters();
+        let of = |kernel: usize, index: usize| {
+            let buffer = counts[kernel].buffers.iter().find(|buffer| buffer.index == index);
+            buffer.map_or(0, |buffer| buffer.bytes_loaded + buffer.bytes_stored)
+        };
+        let seen = window.map_or(position + 1, |window| window.min(position + 1));
+        let least = (2 * seen * kv_heads * head_dim * 2) as f64;
+        let kv = (of(0, 1) + of(0, 2)) as f64;
+        let partial: u64 = of(0, 7) + of(0, 8) + if counts.len() > 1 { of(1, 0) + of(1, 1) } else { 0 };
+        let all: u64 = counts.iter().map(|count| count.device_bytes_loaded + count.device_bytes_stored).sum();
+        println!(
+            "{heads}/{kv_heads} heads of {head_dim}, {seen} positions, {} threadgroups: keys and values {:.4} of the least, partial results {:.4}, \
+             all {:.4}",
+            counts[0].threadgroups,
+            kv / least,
+            partial as f64 / least,
+            all as f64 / least
+        );
+        // Up to 7 positions too many at both ends.
+        assert!(kv <= least * (seen + 14) as f64 / seen as f64, "{kv} of {least}");
+        assert!(partial as f64 <= least / 12.0, "{partial} beside {least}");
     }
 }
