@@ -1,11 +1,8 @@
 //! Attention over the paged cache, against f64, with every access checked.
 
-mod paged;
-
+use crate::paged::{Gpu, Kv, PAGE, Random, Tables, Work, download, nmse};
 use forgellm_codegen_metal::device::attention::{AttentionShape, RowRun, Tiling, attention_needs, row_runs};
 use forgellm_codegen_metal::device::kv_format::KvFormat;
-use forgellm_codegen_metal::gpu::Options;
-use paged::{Gpu, Kv, PAGE, Random, Tables, Work, download, nmse};
 
 /// The rows of a step, in order: (slot, position of the first row, rows).
 type Rows<'a> = &'a [(usize, usize, usize)];

@@ -20,12 +20,9 @@ pub struct Gpu {
 pub type Work<'a> = (Launch, Vec<(usize, &'a Buffer, usize)>, Vec<(usize, Vec<u8>)>);
 
 impl Gpu {
-    /// A device that checks every access, with the kernels that are needed.
+    /// A device that checks every access and counts, with the kernels that are needed.
     pub fn new(needs: &KernelNeeds) -> Gpu {
-        Gpu::with(needs, Options { sanitize: true, count: true, ..Options::default() })
-    }
-
-    pub fn with(needs: &KernelNeeds, options: Options) -> Gpu {
+        let options = Options { sanitize: true, count: true, ..Options::default() };
         let device = Device::with(options).unwrap();
         let source = kernel_source(&needs.files, needs.instantiations.iter().map(String::as_str));
         let library = device.library(&source, "kernels.metal").unwrap();

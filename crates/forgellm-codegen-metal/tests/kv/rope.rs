@@ -1,11 +1,9 @@
 //! Rope and the way into the cache, against f64, with every access checked.
 
-mod paged;
-
+use crate::paged::{Gpu, Kv, PAGE, Random, Tables, download, nmse};
 use forgellm_codegen_metal::device::kv_format::KvFormat;
 use forgellm_codegen_metal::device::rope::{HeadNorm, Rope, RopeKv, RopeStyle, kv_write_launch, rope_needs};
 use forgellm_codegen_metal::device::weights::Vector;
-use paged::{Gpu, Kv, PAGE, Random, Tables, download, nmse};
 
 #[derive(Debug, Clone, Copy)]
 struct Case {

@@ -1,0 +1,5 @@
+//! Attention, rope and the KV cache in the simulator, against f64.
+
+mod attention;
+mod paged;
+mod rope;
