@@ -8,11 +8,12 @@ use super::cache::{CacheMemory, PAGE};
 use super::kernels::Kernels;
 use super::kv_format::KvFormat;
 use super::memory::{Arena, Scratch, StepLayout, StepRows};
+use super::record::Profile;
 use super::run::{Run, WANTED_ROWS};
 use super::weights::Weights;
 use crate::gpu::{Device, GpuError, Library, Queue};
 use crate::runtime::buffer::AnyBuffer;
-use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId};
+use crate::runtime::engine::{Capacity, Engine, EngineError, ProfileEntry, Row, RowResult, SequenceId};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
 use crate::runtime::program::OpenError;
 use crate::runtime::weights::Weights as WeightsFile;
@@ -73,12 +74,14 @@ pub struct MetalOptions {
     pub rows: usize,
     /// How keys and values are stored.
     pub kv: KvFormat,
+    /// Whether to measure each kernel by itself, which takes longer.
+    pub profile: bool,
 }
 
 impl Default for MetalOptions {
-    /// One sequence of the model's length, 512 rows a step.
+    /// One sequence of the model's length, 512 rows a step, f16 in the cache, no profile.
     fn default() -> MetalOptions {
-        MetalOptions { sequences: 1, positions: None, rows: 512, kv: KvFormat::F16 }
+        MetalOptions { sequences: 1, positions: None, rows: 512, kv: KvFormat::F16, profile: false }
     }
 }
 
@@ -97,6 +100,7 @@ pub struct MetalEngine<M> {
     wanted_arena: Arena,
     step_rows: StepRows,
     scratch: Scratch,
+    profile: Option<Profile>,
     /// Most likely token after each row of the last step.
     best: Vec<Option<u32>>,
     /// Why no step can be run any more.
@@ -136,6 +140,7 @@ impl<M: Model> MetalEngine<M> {
             wanted_arena: Arena::new(&device, WANTED_ROWS, spec.wanted_arena, "wanted rows").map_err(gpu)?,
             step_rows: StepRows::new(&device, layout).map_err(gpu)?,
             scratch: Scratch::default(),
+            profile: options.profile.then(Profile::default),
             queue: device.queue().map_err(gpu)?,
             kernels: Kernels::new(device.clone(), library),
             device,
@@ -148,6 +153,20 @@ impl<M: Model> MetalEngine<M> {
             best: Vec::new(),
             lost: None,
         })
+    }
+}
+
+impl<M: Model> MetalEngine<M> {
+    /// Measures what `work` runs, kernel by kernel.
+    pub(crate) fn profiled<T>(
+        &mut self,
+        work: impl FnOnce(&mut MetalEngine<M>) -> Result<T, EngineError>,
+    ) -> Result<Vec<ProfileEntry>, EngineError> {
+        let before = self.profile.replace(Profile::default());
+        let result = work(self);
+        let measured = std::mem::replace(&mut self.profile, before);
+        result?;
+        Ok(measured.as_ref().map(Profile::entries).unwrap_or_default())
     }
 }
 
@@ -182,6 +201,10 @@ impl<M: Model> Engine for MetalEngine<M> {
 
     fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError> {
         self.run_step(rows)
+    }
+
+    fn profile(&self) -> Vec<ProfileEntry> {
+        self.profile.as_ref().map(Profile::entries).unwrap_or_default()
     }
 }
 

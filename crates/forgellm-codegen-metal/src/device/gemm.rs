@@ -3,6 +3,7 @@
 use super::elementwise::Activation;
 use super::format::{FormatInfo, format_files};
 use super::kernels::KernelNeeds;
+use super::linear::shape;
 use super::launch::{Launch, flag, unsigned};
 use super::run::{Binding, Run};
 use super::weights::{AnyMatrix, Vector};
@@ -121,19 +122,7 @@ pub(crate) fn gemm(
     output: Binding<'_>,
 ) {
     let Some((first, _)) = parts.first() else { return };
-    let shape = Gemm {
-        inputs: first.inputs,
-        parts: parts
-            .iter()
-            .map(|(matrix, bias)| GemmPart {
-                format: matrix.format,
-                outputs: matrix.outputs,
-                bias: bias.is_some(),
-            })
-            .collect(),
-        gate,
-        residual: residual.is_some(),
-    };
+    let shape = shape(first.inputs, parts, gate, residual.is_some());
     let launch = shape.launch(rows, tile_rows(rows));
     let mut buffers = vec![(0, input), (1, residual.unwrap_or(input)), (2, output)];
     for number in 0..MAX_PARTS {

@@ -29,6 +29,7 @@ pub mod memory;
 pub mod model;
 pub mod norm;
 pub mod qkv;
+pub(crate) mod record;
 pub mod rope;
 pub mod rows;
 pub mod run;

@@ -1,7 +1,7 @@
-//! One sequence of a model, token by token: the plain interface beside the engine contract.
+//! One sequence of a model, token by token: the plain interface beside the engine contract. A generated project adds `MetalModel::new`.
 
 use crate::device::engine::{MetalEngine, Model};
-use crate::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
+use crate::runtime::engine::{Engine, EngineError, ProfileEntry, Row, RowResult, SequenceId, Token, Want};
 
 /// A model with one sequence.
 pub struct MetalModel<M> {
@@ -10,8 +10,8 @@ pub struct MetalModel<M> {
 }
 
 impl<M: Model> MetalModel<M> {
-    /// A model with an empty sequence.
-    pub fn new(mut engine: MetalEngine<M>) -> Result<MetalModel<M>, EngineError> {
+    /// The engine's model with an empty sequence.
+    pub fn over(mut engine: MetalEngine<M>) -> Result<MetalModel<M>, EngineError> {
         let sequence = engine.begin()?;
         Ok(MetalModel { engine, sequence })
     }
@@ -36,6 +36,14 @@ impl<M: Model> MetalModel<M> {
             self.step(chunk, Want::Nothing)?;
         }
         Ok(())
+    }
+
+    /// The GPU time of each kernel for `token`, dearest first; the token continues the sequence.
+    pub fn forward_profile(&mut self, token: u32) -> Result<Vec<ProfileEntry>, EngineError> {
+        let first = self.engine.positions(self.sequence)?;
+        let row =
+            Row { token: Token::Id(token), position: first, sequence: self.sequence, want: Want::Logits };
+        self.engine.profiled(|engine| engine.step(&[row]))
     }
 
     /// Forgets the sequence.

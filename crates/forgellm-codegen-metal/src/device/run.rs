@@ -7,8 +7,9 @@ use crate::device::cache::{CacheMemory, LayerCache, PAGE};
 use crate::device::kernels::Kernels;
 use crate::device::kv_format::KvFormat;
 use crate::device::memory::{Arena, Scratch, ScratchUse, StepRows};
+use crate::device::record::{Item, Recorded};
 use crate::device::weights::{AnyMatrix, Vector, Weights};
-use crate::gpu::{Buffer, Constant, Device, Encoder};
+use crate::gpu::{Buffer, Constant, Device};
 use crate::runtime::buffer::{Buffer as Place, RowKind};
 
 /// Wanted rows that go through the head at a time: it bounds the memory of logits.
@@ -20,7 +21,8 @@ pub const WANTED_ROWS: usize = 16;
 pub struct Run<'r> {
     pub(crate) device: &'r Device,
     pub(crate) kernels: &'r Kernels,
-    pub(crate) encoder: RefCell<Encoder<'r>>,
+    /// What was dispatched so far.
+    pub(crate) recorded: RefCell<Vec<Item>>,
     pub(crate) weights: &'r Weights,
     pub(crate) rows_arena: &'r Arena,
     pub(crate) wanted_arena: &'r Arena,
@@ -49,7 +51,7 @@ pub struct Binding<'a> {
 }
 
 /// A layer's cache, as kernels see it.
-pub struct CacheBinding<'a> {
+pub(crate) struct CacheBinding<'a> {
     /// Shapes and window.
     pub layer: &'a LayerCache,
     /// Keys [page, kv_head, PAGE, head_dim] f16.
@@ -85,7 +87,7 @@ pub struct Dispatch<'a> {
 impl<'r> Run<'r> {
     /// What was encoded before is done, and its results are seen, before what is encoded after begins.
     pub fn barrier(&self) {
-        self.encoder.borrow_mut().barrier();
+        self.recorded.borrow_mut().push(Item::Barrier);
         self.scratch_used.set([false; 3]);
     }
 
@@ -175,15 +177,16 @@ impl<'r> Run<'r> {
             Ok(pipeline) => pipeline,
             Err(error) => return self.fail(error),
         };
-        let mut encoder = self.encoder.borrow_mut();
-        encoder.pipeline(&pipeline);
-        for (index, binding) in dispatch.buffers {
-            encoder.buffer(*index, binding.buffer, binding.offset);
-        }
-        for (index, bytes) in dispatch.bytes {
-            encoder.bytes(*index, bytes);
-        }
-        encoder.dispatch(dispatch.threadgroups, dispatch.threads);
+        let buffers = dispatch.buffers.iter();
+        let bytes = dispatch.bytes.iter();
+        self.recorded.borrow_mut().push(Item::Dispatch(Recorded {
+            function: dispatch.function.to_owned(),
+            pipeline,
+            buffers: buffers.map(|(index, place)| (*index, place.buffer.clone(), place.offset)).collect(),
+            bytes: bytes.map(|(index, bytes)| (*index, bytes.to_vec())).collect(),
+            threadgroups: dispatch.threadgroups,
+            threads: dispatch.threads,
+        }));
     }
 
     /// Keeps the first error.

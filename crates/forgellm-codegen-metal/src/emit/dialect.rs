@@ -27,13 +27,18 @@ impl Dialect for MetalDialect {
         "&Weights"
     }
 
+    fn import_standard(&self, w: &mut RustWriter) {
+        w.line("use std::sync::Arc;");
+        w.gap();
+    }
+
     fn import_formats(&self, w: &mut RustWriter, formats: &[String]) {
         w.imports("crate::device::format", formats);
         w.line("use crate::device::weights::Matrix;");
     }
 
     fn device(&self) -> &'static [&'static str] {
-        &["MetalEngine", "MetalOptions", "Vector", "Weights"]
+        &["MetalEngine", "MetalModel", "MetalOptions", "Vector", "Weights"]
     }
 
     fn import_rest(&self, w: &mut RustWriter) {
@@ -41,7 +46,9 @@ impl Dialect for MetalDialect {
         w.line("use crate::kernels;");
     }
 
-    fn import_weights(&self, _: &mut RustWriter) {}
+    fn import_weights(&self, w: &mut RustWriter) {
+        w.line("use crate::runtime::weights::Weights as WeightsFile;");
+    }
 
     fn implementation(&self, _: &mut RustWriter) -> &'static str {
         "impl Model for ForwardPass"
@@ -56,10 +63,23 @@ impl Dialect for MetalDialect {
             w.enclosed("let metal = MetalOptions", " {", "};", |w| {
                 w.line("sequences: options.sequences,");
                 w.line("positions: Some(options.context),");
+                w.line("profile: options.profile,");
                 w.line("..MetalOptions::default()");
             });
             w.line("let weights = options.weights.clone();");
             w.line("MetalEngine::open(device, library, weights, ForwardPass::bind, &metal)");
+        });
+        w.gap();
+        w.line(
+            "#[allow(dead_code, reason = \"for programs of your own: this one goes through the engine\")]",
+        );
+        w.block("impl MetalModel<ForwardPass>", |w| {
+            w.line("/// The model with an empty sequence, on this machine's GPU.");
+            w.block("pub fn new(weights: Arc<WeightsFile>) -> Result<MetalModel<ForwardPass>, OpenError>", |w| {
+                w.line("let context = PROGRAM.default_context;");
+                w.line("let options = OpenOptions { weights, threads: None, context, sequences: 1, profile: false };");
+                w.line("MetalModel::over(open(&options)?).map_err(|error| OpenError::Device(error.to_string()))");
+            });
         });
     }
 }

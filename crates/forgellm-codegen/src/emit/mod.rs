@@ -29,6 +29,9 @@ pub trait Dialect {
     /// The type of the weights that `bind` looks in.
     fn weights(&self) -> &'static str;
 
+    /// Imports from the standard library, with an empty line after them.
+    fn import_standard(&self, _: &mut RustWriter) {}
+
     /// Imports the matrix type and these formats.
     fn import_formats(&self, w: &mut RustWriter, formats: &[String]);
 

@@ -57,6 +57,7 @@ impl Used {
 
 fn imports(w: &mut RustWriter, dialect: &dyn Dialect, used: &Used) {
     let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>();
+    dialect.import_standard(w);
     w.line("use crate::device::bind;");
     dialect.import_formats(w, &list(&used.formats));
     let mut device = used.device.clone();

@@ -6,8 +6,9 @@ use super::{MetalEngine, Model};
 use crate::device::attention::{RowRun, row_runs};
 use crate::device::head::{MAX_TOP, NAN_ID, top};
 use crate::device::memory::{read, write};
+use crate::device::record;
 use crate::device::run::{Run, WANTED_ROWS};
-use crate::gpu::{Buffer, GpuError};
+use crate::gpu::Buffer;
 use crate::runtime::engine::{EngineError, Row, RowResult, SequenceId, Want};
 use crate::runtime::step::{Checked, Limits, check};
 
@@ -112,18 +113,17 @@ impl<M: Model> MetalEngine<M> {
 
     /// Runs the layers, if this is the first group of wanted rows, and the head; gives the buffer with the `kept` best tokens of each row.
     fn encode(
-        &self,
+        &mut self,
         rows: usize,
         row_runs: &[RowRun],
         first: usize,
         count: usize,
         kept: usize,
     ) -> Result<Option<Buffer>, String> {
-        let mut commands = self.queue.commands("step").map_err(text)?;
         let run = Run {
             device: &self.device,
             kernels: &self.kernels,
-            encoder: RefCell::new(commands.encoder(true, "step")),
+            recorded: RefCell::default(),
             weights: &self.weights,
             rows_arena: &self.rows_arena,
             wanted_arena: &self.wanted_arena,
@@ -148,12 +148,15 @@ impl<M: Model> MetalEngine<M> {
                 results = top(&run, self.spec.logits, kept);
             }
         }
-        let failed = run.failed.take();
-        drop(run);
+        let (failed, items) = (run.failed.take(), run.recorded.take());
         if let Some(error) = failed {
             return Err(error);
         }
-        commands.commit().wait().map_err(text)?;
+        match &mut self.profile {
+            Some(profile) => profile.run(&self.queue, &items),
+            None => record::run(&self.queue, &items),
+        }
+        .map_err(|error| error.to_string())?;
         self.scratch.free_retired();
         Ok(results)
     }
@@ -209,8 +212,4 @@ fn best_of(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     order.truncate(count);
     order
-}
-
-fn text(error: GpuError) -> String {
-    error.to_string()
 }
