@@ -3,8 +3,8 @@
 use super::elementwise::Activation;
 use super::format::{FormatInfo, format_files};
 use super::kernels::KernelNeeds;
-use super::linear::shape;
 use super::launch::{Launch, flag, unsigned};
+use super::linear::shape;
 use super::run::{Binding, Run};
 use super::weights::{AnyMatrix, Vector};
 

@@ -44,7 +44,7 @@ fn gpu_for(case: &Case) -> Gpu {
 }
 
 /// Random weights: packed, and as numbers.
-fn weights(dtype: DType, outputs: usize, inputs: usize, random: &mut Random) -> (Vec<u8>, Vec<f32>) {
+pub fn weights(dtype: DType, outputs: usize, inputs: usize, random: &mut Random) -> (Vec<u8>, Vec<f32>) {
     let mut blocks = Vec::new();
     let count = outputs * (inputs / dtype.block_elements());
     random_blocks(dtype, count, 0.1, &mut || random.bits(), &mut blocks).unwrap();

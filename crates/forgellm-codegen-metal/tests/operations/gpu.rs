@@ -23,9 +23,9 @@ pub enum Bound<'a> {
 pub type Work<'a> = (Launch, Vec<(usize, Bound<'a>)>);
 
 impl Gpu {
-    /// A device that checks and counts every access, with the kernels that are needed.
+    /// A device that checks and counts every access and runs threads in a shuffled order, with the kernels that are needed.
     pub fn new(needs: &KernelNeeds) -> Gpu {
-        let options = Options { sanitize: true, count: true, ..Options::default() };
+        let options = Options { sanitize: true, count: true, seed: Some(7), ..Options::default() };
         let device = Device::with(options).unwrap();
         let source = kernel_source(&needs.files, needs.instantiations.iter().map(String::as_str));
         let library = device.library(&source, "kernels.metal").unwrap();

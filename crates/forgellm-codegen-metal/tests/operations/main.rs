@@ -6,4 +6,5 @@ mod gemm;
 mod gpu;
 mod head;
 mod norm;
+mod program;
 mod rows;
