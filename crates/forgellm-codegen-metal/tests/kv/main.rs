@@ -1,5 +1,6 @@
 //! Attention, rope and the KV cache in the simulator, against f64.
 
 mod attention;
+mod engine;
 mod paged;
 mod rope;

@@ -6,7 +6,7 @@ use forgellm_codegen_metal::device::rope::{HeadNorm, Rope, RopeKv, RopeStyle, kv
 use forgellm_codegen_metal::device::weights::Vector;
 
 #[derive(Debug, Clone, Copy)]
-struct Case {
+pub struct Case {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -18,19 +18,15 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
-    case(9, 3, 64, 64, RopeStyle::Interleaved),
-    case(14, 2, 64, 64, RopeStyle::HalfSplit),
-    case(4, 1, 256, 256, RopeStyle::HalfSplit),
-    case(4, 1, 256, 64, RopeStyle::Interleaved),
-    case(3, 3, 80, 32, RopeStyle::HalfSplit),
-    case(1, 1, 8, 8, RopeStyle::HalfSplit),
-    case(5, 1, 72, 2, RopeStyle::Interleaved),
-    case(2, 1, 128, 0, RopeStyle::HalfSplit),
+    Case::new(9, 3, 64, 64, RopeStyle::Interleaved),
+    Case::new(14, 2, 64, 64, RopeStyle::HalfSplit),
+    Case::new(4, 1, 256, 256, RopeStyle::HalfSplit),
+    Case::new(4, 1, 256, 64, RopeStyle::Interleaved),
+    Case::new(3, 3, 80, 32, RopeStyle::HalfSplit),
+    Case::new(1, 1, 8, 8, RopeStyle::HalfSplit),
+    Case::new(5, 1, 72, 2, RopeStyle::Interleaved),
+    Case::new(2, 1, 128, 0, RopeStyle::HalfSplit),
 ];
-
-const fn case(heads: usize, kv_heads: usize, head_dim: usize, rotary_dim: usize, style: RopeStyle) -> Case {
-    Case { heads, kv_heads, head_dim, rotary_dim, style, scale: 1.0, q_norm: false, k_norm: false }
-}
 
 /// (slot, position) of each row.
 const ROWS: &[(usize, usize)] = &[(0, 0), (1, 31), (1, 32), (0, 1), (2, 5000), (3, 100)];
@@ -38,12 +34,23 @@ const ROWS: &[(usize, usize)] = &[(0, 0), (1, 31), (1, 32), (0, 1), (2, 5000), (
 const EPS: f32 = 1e-5;
 
 impl Case {
-    fn rope(&self) -> Rope {
+    /// Heads without norms.
+    pub const fn new(
+        heads: usize,
+        kv_heads: usize,
+        head_dim: usize,
+        rotary_dim: usize,
+        style: RopeStyle,
+    ) -> Case {
+        Case { heads, kv_heads, head_dim, rotary_dim, style, scale: 1.0, q_norm: false, k_norm: false }
+    }
+
+    pub fn rope(&self) -> Rope {
         let inv_freq = Vector { offset: 0, len: self.rotary_dim / 2 };
         Rope { style: self.style, inv_freq, scale: self.scale }
     }
 
-    fn rope_kv(&self) -> RopeKv {
+    pub fn rope_kv(&self) -> RopeKv {
         let norm =
             |is: bool| is.then_some(HeadNorm { weight: Vector { offset: 0, len: self.head_dim }, eps: EPS });
         RopeKv {
@@ -56,13 +63,13 @@ impl Case {
         }
     }
 
-    fn frequencies(&self) -> Vec<f32> {
+    pub fn frequencies(&self) -> Vec<f32> {
         // One more, so that there is something to bind if nothing turns.
         (0..self.rotary_dim / 2 + 1).map(|pair| 0.8f32.powi(pair as i32)).collect()
     }
 
     /// A head, normed if there is a weight, then turned.
-    fn exact(&self, head: &[f32], norm: Option<&[f32]>, position: Option<usize>) -> Vec<f64> {
+    pub fn exact(&self, head: &[f32], norm: Option<&[f32]>, position: Option<usize>) -> Vec<f64> {
         let mut x: Vec<f64> = head.iter().map(|x| f64::from(*x)).collect();
         if let Some(weight) = norm {
             let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
