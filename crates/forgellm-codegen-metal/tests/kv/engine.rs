@@ -69,13 +69,13 @@ impl Model for Program {
     fn layers(&self, run: &Run<'_>) {
         embed(run, &self.table, 1.0, X);
         run.barrier();
-        for layer in 0..2 {
-            rope_kv(run, X, &self.heads, layer, QUERIES[layer]);
+        for (layer, queries) in QUERIES.into_iter().enumerate() {
+            rope_kv(run, X, &self.heads, layer, queries);
         }
         run.barrier();
         // No barrier between the two: they share scratch.
-        for layer in 0..2 {
-            attention(run, QUERIES[layer], &self.how, layer, Y[layer]);
+        for (layer, (queries, y)) in QUERIES.into_iter().zip(Y).enumerate() {
+            attention(run, queries, &self.how, layer, y);
         }
         run.barrier();
         add(run, Y[0], Y[1], Y[0]);
