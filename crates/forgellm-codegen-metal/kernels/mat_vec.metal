@@ -19,7 +19,7 @@ constant bool GATED [[function_constant(8)]];
 constant uint GATE_ACTIVATION [[function_constant(9)]];
 
 // The most simdgroups of a threadgroup.
-constant uint MAT_VEC_SIMDGROUPS = 8;
+constant uint MAT_VEC_SIMDGROUPS = 16;
 
 // Without norm, biases or residual, the host binds anything in their place. `rows` is at most BATCH.
 template <typename A, typename B, typename C, uint TEAM_ROWS, uint BATCH>
@@ -42,26 +42,26 @@ kernel void mat_vec(device const float *x [[buffer(0)]],
     threadgroup float4 chunk[BATCH * chunk_quads(BATCH)];
     threadgroup float partial_squares[MAT_VEC_SIMDGROUPS * BATCH];
 
-    // Which part, its first output in this threadgroup, and the column of y where the part begins.
+    // Which part, its first output in this threadgroup, its height, and the column of y where the part begins.
     uint tile = simdgroups * TEAMS * TEAM_ROWS;
     uint part = 0;
     uint output = group * tile;
-    uint outputs = OUTPUTS_0;
+    uint height = OUTPUTS_0;
     uint first_column = 0;
     if (!GATED) {
-        uint next = OUTPUTS_1;
-        while (output >= outputs) {
-            output -= (outputs + tile - 1) / tile * tile;
-            first_column += outputs;
-            outputs = next;
-            next = OUTPUTS_2;
+        uint next_height = OUTPUTS_1;
+        while (output >= height) {
+            output -= (height + tile - 1) / tile * tile;
+            first_column += height;
+            height = next_height;
+            next_height = OUTPUTS_2;
             part += 1;
         }
     }
     output += (simdgroup * TEAMS + lane / TEAM) * TEAM_ROWS;
     uint team_rows[TEAM_ROWS];
     for (uint r = 0; r < TEAM_ROWS; r++) {
-        team_rows[r] = min(output + r, outputs - 1);
+        team_rows[r] = min(output + r, height - 1);
     }
 
     Sums<TEAM_ROWS, BATCH> sums = {};
@@ -76,7 +76,7 @@ kernel void mat_vec(device const float *x [[buffer(0)]],
             publish_squares<BATCH>(squares, lane, simdgroup, partial_squares);
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
-        if (output < outputs) {
+        if (output < height) {
             if (part == 0) {
                 accumulate<A>(Matrix{weights_0, OUTPUTS_0, INPUTS}, team_rows, first, lane % TEAM, chunk, sums);
             }
@@ -100,17 +100,17 @@ kernel void mat_vec(device const float *x [[buffer(0)]],
     for (uint r = 0; r < TEAM_ROWS; r++) {
         for (uint m = 0; m < BATCH; m++) {
             // The lanes of a team take turns in writing its results.
-            if ((r * BATCH + m) % TEAM != lane % TEAM || output + r >= outputs || m >= rows) {
+            if ((r * BATCH + m) % TEAM != lane % TEAM || output + r >= height || m >= rows) {
                 continue;
             }
             float factor = NORM ? norm_factor<BATCH>(partial_squares, simdgroups, m) : 1.0f;
-            float value = factor * sums.of[r][m] + (biased ? bias[output + r] : 0.0f);
+            float result = factor * sums.of[r][m] + (biased ? bias[output + r] : 0.0f);
             if (GATED) {
                 float other = factor * factors.of[r][m] + ((BIASES & 2) != 0 ? bias_1[output + r] : 0.0f);
-                value = activate(GATE_ACTIVATION, value) * other;
+                result = activate(GATE_ACTIVATION, result) * other;
             }
             uint place = m * row_width + first_column + output + r;
-            y[place] = RESIDUAL ? residual[place] + value : value;
+            y[place] = RESIDUAL ? residual[place] + result : result;
         }
     }
 }

@@ -4,9 +4,9 @@ use super::format::{FormatInfo, format_files};
 use super::kernels::KernelNeeds;
 use super::kv_format::KvFormat;
 use super::launch::{Launch, flag, float, unsigned};
-use super::linear::{Input, Output, Part, linear, linear_needs};
+use super::linear::{Input, Output, Part, linear};
 use super::mat_vec::{BATCHES, batch};
-use super::rope::{RopeKv, rope_kv, rope_needs};
+use super::rope::{RopeKv, rope_kv};
 use super::run::Run;
 use crate::runtime::buffer::{Buffer, Rows};
 
@@ -65,7 +65,7 @@ pub fn qkv<const IN: usize, const W: usize, const Q: usize>(
     shape.launch(place.page, rows).encode(run, &buffers, &bytes);
 }
 
-/// What the operation needs for parts of these formats.
+/// What the operation needs for parts of these formats, beside what [`linear`] and [`rope_kv`] need.
 pub fn qkv_needs(formats: [&FormatInfo; 3]) -> KernelNeeds {
     let mut files = format_files(&formats);
     files.extend(["projection.metal", "kv_cache.metal", "rope.metal", "qkv.metal"]);
@@ -77,8 +77,7 @@ pub fn qkv_needs(formats: [&FormatInfo; 3]) -> KernelNeeds {
             format!("template [[host_name(\"{name}\")]] kernel decltype({kernel}) {kernel};")
         })
     });
-    let fused = KernelNeeds { files, instantiations: instantiations.collect() };
-    fused.and(linear_needs(&formats)).and(rope_needs())
+    KernelNeeds { files, instantiations: instantiations.collect() }
 }
 
 /// The shape of the operation in one dispatch.

@@ -3,7 +3,7 @@
 mod embed;
 mod mat_vec;
 #[allow(dead_code, reason = "shared with the tests of attention, which use the rest")]
-#[path = "../paged/mod.rs"]
+#[path = "../kv/paged.rs"]
 mod paged;
 mod qkv;
 mod weights;

@@ -66,7 +66,7 @@ impl Case {
         let data = Data::random(self, rows, &mut random);
         let got = data.run(self, gpu, rows);
         let error = nmse(&got, &data.exact(self));
-        assert!(error <= 1e-12, "{self:?}, {rows} rows: NMSE {error:e}");
+        assert!(error <= 1e-10, "{self:?}, {rows} rows: NMSE {error:e}");
     }
 }
 

@@ -1,13 +1,13 @@
 //! From the hidden state to attention.
 
+use forgellm_codegen_metal::device::kv_format::KvFormat;
 use forgellm_codegen_metal::device::qkv::{Qkv, qkv_needs};
 use forgellm_codegen_metal::device::rope::{HeadNorm, Rope, RopeKv, RopeStyle};
 use forgellm_codegen_metal::device::weights::Vector;
 use forgellm_codegen_metal::pack::format_of;
 use forgellm_frontend::ir::DType;
-use half::f16;
 
-use crate::paged::{Gpu, PAGE, Random, Tables, download, nmse};
+use crate::paged::{Gpu, Kv, PAGE, Random, Tables, download, nmse};
 use crate::weights::{Weights, normed, wide};
 
 #[derive(Debug, Clone, Copy)]
@@ -110,8 +110,8 @@ impl Case {
         let head_norms = [0, 1].map(|_| random.normals(head_dim));
 
         let gpu = Gpu::new(&qkv_needs(self.types.map(format_of)));
-        let cache = vec![f16::NAN; tables.pages * kv_heads * PAGE * head_dim];
-        let (keys, values) = (gpu.upload(&cache), gpu.upload(&cache));
+        let mut caches = [0, 1].map(|_| Kv::zeros(KvFormat::F16, tables.pages, kv_heads, head_dim));
+        let [keys, values] = caches.each_ref().map(|cache| gpu.upload(&cache.bytes));
         let q = gpu.output(rows.len() * widths[0]);
         let list = |f: fn(&(usize, usize)) -> usize| rows.iter().map(|row| f(row) as u32).collect::<Vec<_>>();
         let inputs_of = [
@@ -137,9 +137,11 @@ impl Case {
         assert!(rows.len() <= shape.max_rows());
         gpu.run(&[(shape.launch(PAGE, rows.len()), buffers, bytes.to_vec())]);
 
-        let (q, keys, values) = (download::<f32>(&q), download::<f16>(&keys), download::<f16>(&values));
-        let [mut want_q, mut want_cache, mut got_cache] = [vec![], vec![], vec![]];
-        let mut written = vec![false; cache.len()];
+        let q = download::<f32>(&q);
+        caches[0].bytes = download(&keys);
+        caches[1].bytes = download(&values);
+        let [mut want_q, mut want_cache] = [vec![], vec![]];
+        let mut got_cache = Vec::new();
         for ((slot, position), x) in rows.iter().zip(x.chunks(inputs)) {
             let x = if self.norm { normed(&wide(x), &norm, EPSILONS[0]) } else { wide(x) };
             for part in 0..3 {
@@ -155,21 +157,19 @@ impl Case {
                         want_q.extend(y);
                         continue;
                     }
-                    let at = tables.element(*slot, *position, (kv_heads, head_dim), head);
-                    let cache = if part == 1 { &keys } else { &values };
-                    got_cache.extend(cache[at..at + head_dim].iter().map(|x| x.to_f32()));
+                    let cache = &mut caches[part - 1];
+                    let place = tables.place(*slot, *position);
+                    got_cache.extend(cache.get(place, head).iter().map(|x| *x as f32));
+                    cache.clear(place, head);
                     want_cache.extend(y);
-                    written[at..at + head_dim].fill(true);
                 }
             }
         }
         let (q_error, cache_error) = (nmse(&q, &want_q), nmse(&got_cache, &want_cache));
-        assert!(q_error <= 1e-11, "{self:?}: queries, NMSE {q_error:e}");
-        assert!(cache_error <= 1e-6, "{self:?}: keys and values in f16, NMSE {cache_error:e}");
-        for (index, written) in written.into_iter().enumerate() {
-            let untouched = keys[index].is_nan() && values[index].is_nan();
-            assert!(written || untouched, "{self:?}: element {index} of the cache is nobody's");
-        }
+        assert!(q_error <= 1e-12, "{self:?}: queries, NMSE {q_error:e}");
+        assert!(cache_error <= 1e-7, "{self:?}: keys and values in f16, NMSE {cache_error:e}");
+        let untouched = caches.iter().all(|cache| cache.bytes.iter().all(|byte| *byte == 0));
+        assert!(untouched, "{self:?}: the cache has other new entries");
     }
 }
 
