@@ -79,8 +79,7 @@ impl Case {
         let Some(position) = position else { return x };
         let pairs = self.rotary_dim / 2;
         for (pair, frequency) in self.frequencies()[..pairs].iter().enumerate() {
-            // The angle is a product in f32, as in the reference interpreter.
-            let angle = f64::from(position as f32 * frequency);
+            let angle = position as f64 * f64::from(*frequency);
             let (sin, cos) = (angle.sin() * f64::from(self.scale), angle.cos() * f64::from(self.scale));
             let (first, second) = match self.style {
                 RopeStyle::Interleaved => (2 * pair, 2 * pair + 1),
