@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// The crates of ours that each crate may depend on. `None`: all. Dev-dependencies are free.
-const MAY_USE: [(&str, Option<&[&str]>); 8] = [
+const MAY_USE: [(&str, Option<&[&str]>); 9] = [
     ("forgellm-frontend", Some(&[])),
     ("forgellm-optimizer", Some(&["forgellm-frontend"])),
     ("forgellm-plan", Some(&["forgellm-frontend"])),
@@ -20,6 +20,7 @@ const MAY_USE: [(&str, Option<&[&str]>); 8] = [
         "forgellm-codegen-cpu",
         Some(&["forgellm-frontend", "forgellm-plan", "forgellm-runtime", "forgellm-codegen"]),
     ),
+    ("forgellm-metal-sim", Some(&[])),
     ("forgellm-cli", None),
     ("xtask", None),
 ];

@@ -1,0 +1,2 @@
+//! The command `metal-sim`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Devices, buffers, pipelines, command queues.

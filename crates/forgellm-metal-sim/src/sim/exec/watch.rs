@@ -1,0 +1,44 @@
+//! What a traced build tells while it runs.
+
+use std::ops::Range;
+
+use super::ThreadgroupMemory;
+use crate::sim::abi::Thread;
+
+/// What a memory access does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sim) enum AccessKind {
+    Load,
+    Store,
+    AtomicLoad,
+    AtomicStore,
+    AtomicUpdate,
+}
+
+/// A memory access that is about to happen.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sim) struct Access {
+    pub(in crate::sim) kind: AccessKind,
+    pub(in crate::sim) address: usize,
+    pub(in crate::sim) bytes: usize,
+    pub(in crate::sim) pc: usize,
+}
+
+/// Who accesses, and which memory is its own.
+pub(in crate::sim) struct Scene<'a> {
+    pub(in crate::sim) thread: &'a Thread,
+    pub(in crate::sim) stack: &'a Range<usize>,
+    pub(in crate::sim) memory: &'a ThreadgroupMemory,
+}
+
+/// Is told of all that a dispatch does. One OS thread calls it.
+pub(in crate::sim) trait Watch {
+    /// A threadgroup begins.
+    fn begin_threadgroup(&self);
+    /// An access is about to happen. `false`: it must not, and the dispatch ends.
+    fn access(&self, scene: &Scene<'_>, access: Access) -> bool;
+    /// All threads of a simdgroup, or of the threadgroup (`None`), met at a barrier with these `mem_flags`.
+    fn barrier(&self, simdgroup: Option<u32>, flags: u32);
+    /// A simdgroup did a matrix operation.
+    fn matrix(&self, kind: u32);
+}
