@@ -157,6 +157,7 @@ impl Module {
             for constant in wanted {
                 self.set(constant)?;
             }
+            self.recompute();
             set.extend_from_slice(wanted);
         }
         Ok(set)
@@ -172,6 +173,16 @@ impl Module {
             defined.cast::<u8>().write(u8::from(!constant.bytes.is_empty()));
         }
         Ok(())
+    }
+
+    /// Constants that are computed from function constants. Not every object has any.
+    fn recompute(&self) {
+        // SAFETY: the function has this type by the ABI, and no kernel runs that reads what it writes.
+        unsafe {
+            if let Ok(changed) = self.library.get::<unsafe extern "C" fn()>("ms_constants_changed") {
+                changed();
+            }
+        }
     }
 
     fn variable(&self, symbol: &str) -> Result<*mut c_void, ModuleError> {

@@ -14,7 +14,7 @@ const SIZE: usize = GUARD + THREADGROUP_MEMORY + MAX_SITES * (GAP + 64) + GUARD;
 
 /// A piece of threadgroup memory.
 #[derive(Debug, Clone)]
-pub(in crate::sim) struct Allocation {
+pub struct Allocation {
     /// Which declaration (`u32::MAX - index` for an argument).
     pub(in crate::sim) site: u32,
     pub(in crate::sim) address: usize,
@@ -34,7 +34,7 @@ impl Allocation {
 }
 
 /// The threadgroup memory of a worker.
-pub(in crate::sim) struct ThreadgroupMemory {
+pub struct ThreadgroupMemory {
     bytes: Box<[u8]>,
     next: usize,
     used: usize,

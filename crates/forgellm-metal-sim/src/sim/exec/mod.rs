@@ -19,9 +19,9 @@ mod simdgroup;
 mod watch;
 mod worker;
 
-pub(super) use memory::ThreadgroupMemory;
+pub use memory::ThreadgroupMemory;
 pub use pool::Executor;
-pub(super) use watch::{Access, AccessKind, Scene, Watch};
+pub use watch::{Access, AccessKind, Scene, Watch};
 
 pub(super) use hooks::HOST;
 
@@ -50,7 +50,7 @@ pub struct Dispatch<'a> {
     /// Shuffles the order of threads, simdgroups and threadgroups. `None`: ascending order.
     pub seed: Option<u64>,
     /// Watches a traced build. Such a dispatch runs on one OS thread.
-    pub(super) watch: Option<&'a dyn Watch>,
+    pub watch: Option<&'a dyn Watch>,
 }
 
 /// A dispatch as workers share it.

@@ -7,7 +7,7 @@ use crate::sim::abi::Thread;
 
 /// What a memory access does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sim) enum AccessKind {
+pub enum AccessKind {
     Load,
     Store,
     AtomicLoad,
@@ -17,7 +17,7 @@ pub(in crate::sim) enum AccessKind {
 
 /// A memory access that is about to happen.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::sim) struct Access {
+pub struct Access {
     pub(in crate::sim) kind: AccessKind,
     pub(in crate::sim) address: usize,
     pub(in crate::sim) bytes: usize,
@@ -25,14 +25,14 @@ pub(in crate::sim) struct Access {
 }
 
 /// Who accesses, and which memory is its own.
-pub(in crate::sim) struct Scene<'a> {
+pub struct Scene<'a> {
     pub(in crate::sim) thread: &'a Thread,
     pub(in crate::sim) stack: &'a Range<usize>,
     pub(in crate::sim) memory: &'a ThreadgroupMemory,
 }
 
 /// Is told of all that a dispatch does. One OS thread calls it.
-pub(in crate::sim) trait Watch {
+pub trait Watch {
     /// A threadgroup begins.
     fn begin_threadgroup(&self);
     /// An access is about to happen. `false`: it must not, and the dispatch ends.

@@ -27,6 +27,24 @@ pub struct Place {
     pub frames: Vec<Frame>,
 }
 
+impl std::fmt::Display for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl Place {
+    /// The innermost function that is the user's, rather than of the headers that stand in for `metal_stdlib`.
+    pub fn user_frame(&self) -> Option<&Frame> {
+        let ours = |file: &str| file.rsplit('/').next().is_some_and(is_header);
+        self.frames.iter().find(|frame| frame.line != 0 && !ours(&frame.file))
+    }
+}
+
+fn is_header(name: &str) -> bool {
+    name.starts_with("ms_") && name.ends_with(".h") || name.starts_with("metal_") && !name.contains('.')
+}
+
 /// Looks places up in an object's debug information, and remembers them.
 pub(super) struct Places {
     /// The object's bytes until the first question.
@@ -74,7 +92,7 @@ fn frames(context: &addr2line::Context<Reader>, address: u64) -> Option<Place> {
     while let Ok(Some(frame)) = found.next() {
         let Some(location) = frame.location else { continue };
         frames.push(Frame {
-            file: location.file.unwrap_or_default().to_owned(),
+            file: location.file.map_or("", |file| file.strip_prefix("./").unwrap_or(file)).to_owned(),
             line: location.line.unwrap_or(0),
             column: location.column.unwrap_or(0),
         });
