@@ -1,6 +1,8 @@
 // Macros of the Metal standard library, for the preprocessor's pass over a kernel's text.
 #pragma once
 
+#define METAL_FUNC inline __attribute__((always_inline))
+
 #define INFINITY (__builtin_inff())
 #define NAN (__builtin_nanf(""))
 #define HUGE_VALF (__builtin_inff())

@@ -44,6 +44,10 @@
   MS_INLINE float name(float x, float y) { return expression; }                               \
   MS_INLINE half name(half x, half y) { return half(name(float(x), float(y))); }              \
   MS_INLINE bfloat name(bfloat x, bfloat y) { return bfloat(name(float(x), float(y))); }      \
+  template <typename A, typename B, typename T = ms::meeting_t<A, B>>                         \
+  MS_INLINE T name(A x, B y) {                                                                \
+    return name(T(x), T(y));                                                                  \
+  }                                                                                           \
   MS_SIZES(MS_VECTOR_2, name, float)                                                          \
   MS_SIZES(MS_VECTOR_2, name, half)                                                           \
   MS_SIZES(MS_VECTOR_2, name, bfloat)
@@ -52,6 +56,10 @@
   MS_INLINE half name(half x, half y, half z) { return half(name(float(x), float(y), float(z))); }         \
   MS_INLINE bfloat name(bfloat x, bfloat y, bfloat z) {                                                    \
     return bfloat(name(float(x), float(y), float(z)));                                                     \
+  }                                                                                                        \
+  template <typename A, typename B, typename C, typename T = ms::meeting_t<A, B, C>>                       \
+  MS_INLINE T name(A x, B y, C z) {                                                                        \
+    return name(T(x), T(y), T(z));                                                                         \
   }                                                                                                        \
   MS_SIZES(MS_VECTOR_3, name, float)                                                                       \
   MS_SIZES(MS_VECTOR_3, name, half)                                                                        \
@@ -65,6 +73,21 @@
   MS_SIZES(MS_VECTOR_TEST, name, bfloat)
 
 namespace ms {
+// The type that scalars of different types meet in, as the language has it: float with anything is float, one half or
+// bfloat with integers keeps its type. Other mixtures do not exist.
+template <typename... T>
+struct meeting {
+  static constexpr int floats = (0 + ... + metal::is_same_v<T, float>);
+  static constexpr int halves = (0 + ... + metal::is_same_v<T, half>);
+  static constexpr int bfloats = (0 + ... + metal::is_same_v<T, bfloat>);
+  static constexpr bool scalars = (true && ... && metal::is_arithmetic_v<T>);
+  static constexpr bool same = (floats == sizeof...(T)) || (halves == sizeof...(T)) || (bfloats == sizeof...(T));
+  static constexpr bool exists = scalars && !same && (floats > 0 || (halves > 0) != (bfloats > 0));
+  typedef metal::conditional_t<(floats > 0), float, metal::conditional_t<(halves > 0), half, bfloat>> type;
+};
+template <typename... T>
+using meeting_t = metal::enable_if_t<meeting<T...>::exists, typename meeting<T...>::type>;
+
 // sin and cos of pi * x, exact at multiples of one half.
 MS_INLINE float sin_of_pi(float x) {
   float r = x - 2.0f * __builtin_roundf(x * 0.5f);

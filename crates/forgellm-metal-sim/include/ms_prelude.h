@@ -3,6 +3,7 @@
 #pragma once
 #include "ms_atomic.h"
 #include "ms_entry.h"
+#include "ms_functional.h"
 #include "ms_matrix.h"
 #include "ms_simdgroup_matrix.h"
 #if MS_TRACED

@@ -10,6 +10,22 @@ namespace metal {
 template <typename T, int N>
 struct vec;
 
+// static_cast, which clang does not have between half and bfloat.
+template <typename To, typename From>
+MS_INLINE constexpr To ms_cast(From &&from) {
+  typedef remove_cv_t<remove_reference_t<From>> F;
+  if constexpr ((is_same_v<F, half> && is_same_v<remove_cv_t<To>, bfloat>) ||
+                (is_same_v<F, bfloat> && is_same_v<remove_cv_t<To>, half>)) {
+    return static_cast<To>(static_cast<float>(from));
+  } else {
+    return static_cast<To>(forward<From>(from));
+  }
+}
+template <typename To>
+MS_INLINE constexpr To ms_cast() {
+  return To();
+}
+
 template <typename T>
 struct ms_element {
   typedef T type;
@@ -18,6 +34,12 @@ template <>
 struct ms_element<bool> {
   typedef unsigned char type;  // 0 or 1
 };
+
+// Item `i` of a list in braces; zero for what the list leaves out.
+template <typename T>
+constexpr T ms_item(std::initializer_list<T> list, unsigned long i) {
+  return i < list.size() ? list.begin()[i] : T(0);
+}
 
 // What every size has. `native` is clang's vector of the same size and alignment.
 #define MS_VECTOR_COMMON(N)                                                                                \
@@ -28,11 +50,7 @@ struct ms_element<bool> {
   vec() = default;                                                                                         \
   template <typename U>                                                                                    \
   MS_INLINE_MEMBER explicit vec(vec<U, N> other) {                                                         \
-    for (int i = 0; i < N; ++i) (*this)[i] = T(other[i]);                                                  \
-  }                                                                                                        \
-  MS_INLINE_MEMBER constexpr vec(std::initializer_list<T> list) : native{} {                               \
-    int i = 0;                                                                                             \
-    for (T x : list) native[i++] = x;                                                                      \
+    for (int i = 0; i < N; ++i) (*this)[i] = ms_cast<T>(U(other[i]));                                      \
   }                                                                                                        \
   static MS_INLINE_MEMBER constexpr vec of(stored v) {                                                     \
     vec r{};                                                                                               \
@@ -106,6 +124,7 @@ struct vec<T, 2> {
   MS_VECTOR_COMMON(2)
   MS_INLINE_MEMBER constexpr vec(T s) : native{s, s} {}
   MS_INLINE_MEMBER constexpr vec(T x, T y) : native{x, y} {}
+  MS_INLINE_MEMBER constexpr vec(std::initializer_list<T> l) : native{ms_item(l, 0), ms_item(l, 1)} {}
   MS_OPERATORS(2)
   MS_SWIZZLES_OF_2
 };
@@ -115,6 +134,8 @@ struct vec<T, 3> {
   MS_VECTOR_COMMON(3)
   MS_INLINE_MEMBER constexpr vec(T s) : native{s, s, s} {}
   MS_INLINE_MEMBER constexpr vec(T x, T y, T z) : native{x, y, z} {}
+  MS_INLINE_MEMBER constexpr vec(std::initializer_list<T> l)
+      : native{ms_item(l, 0), ms_item(l, 1), ms_item(l, 2)} {}
   MS_INLINE_MEMBER vec(vec<T, 2> a, T b) : vec(a[0], a[1], b) {}
   MS_INLINE_MEMBER vec(T a, vec<T, 2> b) : vec(a, b[0], b[1]) {}
   MS_OPERATORS(3)
@@ -126,6 +147,8 @@ struct vec<T, 4> {
   MS_VECTOR_COMMON(4)
   MS_INLINE_MEMBER constexpr vec(T s) : native{s, s, s, s} {}
   MS_INLINE_MEMBER constexpr vec(T x, T y, T z, T w) : native{x, y, z, w} {}
+  MS_INLINE_MEMBER constexpr vec(std::initializer_list<T> l)
+      : native{ms_item(l, 0), ms_item(l, 1), ms_item(l, 2), ms_item(l, 3)} {}
   MS_INLINE_MEMBER vec(vec<T, 2> a, T b, T c) : vec(a[0], a[1], b, c) {}
   MS_INLINE_MEMBER vec(T a, vec<T, 2> b, T c) : vec(a, b[0], b[1], c) {}
   MS_INLINE_MEMBER vec(T a, T b, vec<T, 2> c) : vec(a, b, c[0], c[1]) {}
@@ -192,6 +215,32 @@ struct packed_vec<T, 4> {
 };
 #undef MS_PACKED_COMMON
 #undef MS_PACKED_OPERATOR
+
+template <typename T>
+struct ms_shape {
+  typedef T scalar;
+  static constexpr size_t elements = 0;
+};
+template <typename T, int N>
+struct ms_shape<vec<T, N>> {
+  typedef T scalar;
+  static constexpr size_t elements = N;
+};
+template <typename T, int N>
+struct ms_shape<packed_vec<T, N>> : ms_shape<vec<T, N>> {};
+// 0 for what is not a vector.
+template <typename T>
+struct vec_elements : integral_constant<size_t, ms_shape<remove_cv_t<T>>::elements> {};
+template <typename T>
+struct make_scalar {
+  typedef typename ms_shape<remove_cv_t<T>>::scalar type;
+};
+template <typename T>
+using make_scalar_t = typename make_scalar<T>::type;
+template <typename T>
+struct is_vector : bool_constant<ms_shape<remove_cv_t<T>>::elements != 0> {};
+template <typename T>
+constexpr bool is_vector_v = is_vector<T>::value;
 
 #define MS_NAMES(T)                  \
   typedef vec<T, 2> T##2;            \

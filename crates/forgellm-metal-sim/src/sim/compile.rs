@@ -77,7 +77,12 @@ pub enum CompileError {
 ///
 /// `cache` is a folder for shared objects; it is created. What is in it is found again by the content of everything
 /// that went into the build, so one folder may serve many programs at once.
-pub fn compile(source: &str, label: &str, traced: bool, cache: &Path) -> Result<CompiledLibrary, CompileError> {
+pub fn compile(
+    source: &str,
+    label: &str,
+    traced: bool,
+    cache: &Path,
+) -> Result<CompiledLibrary, CompileError> {
     let clang = clang::find()?;
     let headers = headers::folder(cache)?;
     let preprocessed = clang.preprocess(source, label, &headers)?;
@@ -129,13 +134,16 @@ fn temporary(path: &Path) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), CompileError> {
-    fs::rename(from, to).map_err(|error| CompileError::Io { what: format!("cannot write {}", to.display()), error })
+    fs::rename(from, to)
+        .map_err(|error| CompileError::Io { what: format!("cannot write {}", to.display()), error })
 }
 
 /// Writes a file so that others see all of it or nothing.
 fn write_whole(path: &Path, content: &[u8]) -> Result<(), CompileError> {
     let unfinished = temporary(path);
-    fs::write(&unfinished, content)
-        .map_err(|error| CompileError::Io { what: format!("cannot write {}", unfinished.display()), error })?;
+    fs::write(&unfinished, content).map_err(|error| CompileError::Io {
+        what: format!("cannot write {}", unfinished.display()),
+        error,
+    })?;
     rename(&unfinished, path)
 }

@@ -38,9 +38,11 @@ pub(super) fn find() -> Result<Clang, CompileError> {
     }
     let candidates: Vec<PathBuf> = match &named {
         Some(path) => vec![path.into()],
-        None => ["clang++-19", "clang++-20", "clang++-21", "clang++-22", "clang++-18", "clang++-17", "clang++"]
-            .map(PathBuf::from)
-            .to_vec(),
+        None => {
+            ["clang++-19", "clang++-20", "clang++-21", "clang++-22", "clang++-18", "clang++-17", "clang++"]
+                .map(PathBuf::from)
+                .to_vec()
+        }
     };
     let mut tried = Vec::new();
     for program in candidates {
@@ -75,40 +77,95 @@ fn version(program: &Path) -> Result<(u32, String), String> {
 /// `convergent` functions and undoubled tails keep each call of a simdgroup function one place in the program: lanes
 /// meet by return address. Kernels cast pointers between types freely, hence no strict aliasing.
 const COMMON: &[&str] = &[
-    "-x", "c++", "-std=c++17", "-O2", "-fPIC", "-nostdinc", "-fdeclspec", "-fvisibility=hidden",
-    "-fno-exceptions", "-fno-rtti", "-fsigned-char", "-fno-strict-aliasing", "-fno-math-errno",
-    "-ffp-contract=off", "-Xclang", "-ffloat16-excess-precision=none", "-Xclang",
-    "-fbfloat16-excess-precision=none", "-fconvergent-functions", "-fno-optimize-sibling-calls",
-    "-fno-threadsafe-statics", "-fno-stack-protector", "-fno-delete-null-pointer-checks", "-fwrapv",
-    "-mllvm", "-disable-tail-duplicate", "-mllvm", "-disable-early-taildup", "-mllvm", "-tail-dup-placement=0",
-    "-gline-tables-only", "-fdebug-compilation-dir=.", "-w", "-Werror=return-type", "-Wno-c++11-narrowing",
-    "-fno-caret-diagnostics", "-fno-color-diagnostics", "-fno-diagnostics-fixit-info",
-    "-fno-diagnostics-show-option", "-ferror-limit=20", "-ftemplate-backtrace-limit=0",
+    "-x",
+    "c++",
+    "-std=c++17",
+    "-O2",
+    "-fPIC",
+    "-nostdinc",
+    "-fdeclspec",
+    "-fvisibility=hidden",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fsigned-char",
+    "-fno-strict-aliasing",
+    "-fno-math-errno",
+    "-ffp-contract=off",
+    "-Xclang",
+    "-ffloat16-excess-precision=none",
+    "-Xclang",
+    "-fbfloat16-excess-precision=none",
+    "-fconvergent-functions",
+    "-fno-optimize-sibling-calls",
+    "-fno-threadsafe-statics",
+    "-fno-stack-protector",
+    "-fno-delete-null-pointer-checks",
+    "-fwrapv",
+    "-mllvm",
+    "-disable-tail-duplicate",
+    "-mllvm",
+    "-disable-early-taildup",
+    "-mllvm",
+    "-tail-dup-placement=0",
+    "-gline-tables-only",
+    "-fdebug-compilation-dir=.",
+    "-w",
+    "-Werror=return-type",
+    "-Wno-c++11-narrowing",
+    "-fno-caret-diagnostics",
+    "-fno-color-diagnostics",
+    "-fno-diagnostics-fixit-info",
+    "-fno-diagnostics-show-option",
+    "-ferror-limit=20",
+    "-ftemplate-backtrace-limit=0",
 ];
 
 /// The traced build uses the compiler's address instrumentation for its calls before each access, of every size and
 /// for copies too; its runtime library is not involved. Vectorisation would join accesses that the kernel made one by
 /// one.
 const TRACED: &[&str] = &[
-    "-DMS_TRACED=1", "-fsanitize=kernel-address", "-fno-vectorize", "-fno-slp-vectorize",
-    "-mllvm", "-asan-instrumentation-with-call-threshold=0", "-mllvm", "-asan-stack=0", "-mllvm", "-asan-globals=0",
-    "-mllvm", "-asan-opt-same-temp=0", "-mllvm", "-asan-constructor-kind=none",
-    "-mllvm", "-asan-kernel-mem-intrinsic-prefix=1",
+    "-DMS_TRACED=1",
+    "-fsanitize=kernel-address",
+    "-fno-vectorize",
+    "-fno-slp-vectorize",
+    "-mllvm",
+    "-asan-instrumentation-with-call-threshold=0",
+    "-mllvm",
+    "-asan-stack=0",
+    "-mllvm",
+    "-asan-globals=0",
+    "-mllvm",
+    "-asan-opt-same-temp=0",
+    "-mllvm",
+    "-asan-constructor-kind=none",
+    "-mllvm",
+    "-asan-kernel-mem-intrinsic-prefix=1",
 ];
 
 /// The flags of a build on this host.
 pub(super) fn flags(traced: bool) -> Vec<&'static str> {
     let mut flags = COMMON.to_vec();
     flags.extend(processor());
-    if traced { flags.extend(TRACED) } else { flags.push("-DMS_TRACED=0") }
+    if traced {
+        flags.extend(TRACED)
+    } else {
+        flags.push("-DMS_TRACED=0")
+    }
     flags
 }
 
 #[cfg(target_arch = "x86_64")]
 fn processor() -> Option<&'static str> {
     use std::arch::is_x86_feature_detected as has;
-    let third = has!("avx2") && has!("fma") && has!("f16c") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("movbe");
-    let fourth = has!("avx512f") && has!("avx512bw") && has!("avx512cd") && has!("avx512dq") && has!("avx512vl");
+    let third = has!("avx2")
+        && has!("fma")
+        && has!("f16c")
+        && has!("bmi1")
+        && has!("bmi2")
+        && has!("lzcnt")
+        && has!("movbe");
+    let fourth =
+        has!("avx512f") && has!("avx512bw") && has!("avx512cd") && has!("avx512dq") && has!("avx512vl");
     match (third, fourth) {
         (true, true) => Some("-march=x86-64-v4"),
         (true, false) => Some("-march=x86-64-v3"),
@@ -123,15 +180,29 @@ fn processor() -> Option<&'static str> {
 
 /// What the Metal compiler predefines and kernels ask for.
 const PREDEFINED: &[&str] = &[
-    "-D__METAL__=1", "-D__METAL_VERSION__=320", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
-    "-D__HAVE_SIMDGROUP_REDUCTION__=1", "-D__HAVE_SIMDGROUP_MATRIX__=1", "-D__HAVE_QUADGROUP_SCOPED_ATOMICS__=1",
+    "-D__METAL__=1",
+    "-D__METAL_VERSION__=320",
+    "-D__METAL_MACOS__=1",
+    "-D__HAVE_BFLOAT__=1",
+    "-D__HAVE_SIMDGROUP_REDUCTION__=1",
+    "-D__HAVE_SIMDGROUP_MATRIX__=1",
+    "-D__HAVE_QUADGROUP_SCOPED_ATOMICS__=1",
 ];
 
 impl Clang {
     /// Expands the macros and `#include`s of a text, with line markers.
     pub fn preprocess(&self, source: &str, label: &str, headers: &Path) -> Result<String, CompileError> {
         let mut command = Command::new(&self.program);
-        command.args(["-E", "-x", "c++", "-std=c++17", "-undef", "-nostdinc", "-w", "-fno-color-diagnostics"]);
+        command.args([
+            "-E",
+            "-x",
+            "c++",
+            "-std=c++17",
+            "-undef",
+            "-nostdinc",
+            "-w",
+            "-fno-color-diagnostics",
+        ]);
         command.args(["-fno-caret-diagnostics", "-D__cplusplus=201703L"]).args(PREDEFINED);
         command.arg("-I").arg(headers.join("metal"));
         if let Some(folder) = Path::new(label).parent().filter(|_| Path::new(label).is_file()) {
@@ -139,7 +210,8 @@ impl Clang {
             command.arg("-iquote").arg(folder).arg("-I").arg(folder);
         }
         command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let io_error = |error| CompileError::Io { what: format!("cannot run {}", self.program.display()), error };
+        let io_error =
+            |error| CompileError::Io { what: format!("cannot run {}", self.program.display()), error };
         let mut child = command.spawn().map_err(io_error)?;
         let input = format!("#line 1 {label:?}\n{source}\n");
         let mut stdin = child.stdin.take();
@@ -163,16 +235,23 @@ impl Clang {
     }
 
     /// Compiles a translated text to a shared object.
-    pub fn build(&self, text: &Path, flags: &[&str], headers: &Path, to: &Path) -> Result<Output, CompileError> {
+    pub fn build(
+        &self,
+        text: &Path,
+        flags: &[&str],
+        headers: &Path,
+        to: &Path,
+    ) -> Result<Output, CompileError> {
         let mut command = Command::new(&self.program);
         command.args(flags).arg("-I").arg(headers).args(["-include", "ms_prelude.h"]).arg(text);
         command.args(["-shared", "-nostdlib++", "-lm", "-o"]).arg(to);
         if cfg!(target_os = "linux") {
             command.arg("-Wl,-Bsymbolic");
         }
-        let output = command
-            .output()
-            .map_err(|error| CompileError::Io { what: format!("cannot run {}", self.program.display()), error })?;
+        let output = command.output().map_err(|error| CompileError::Io {
+            what: format!("cannot run {}", self.program.display()),
+            error,
+        })?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok(Output { succeeded: output.status.success(), text })
     }

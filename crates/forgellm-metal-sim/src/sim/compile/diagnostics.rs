@@ -42,7 +42,13 @@ fn message(line: &str) -> Option<Message<'_>> {
         let Some((place, text)) = line.split_once(&format!(": {severity}: ")) else { continue };
         let (place, column) = place.rsplit_once(':')?;
         let (file, number) = place.rsplit_once(':')?;
-        return Some(Message { file, line: number.parse().ok()?, column: column.parse().ok()?, severity, text });
+        return Some(Message {
+            file,
+            line: number.parse().ok()?,
+            column: column.parse().ok()?,
+            severity,
+            text,
+        });
     }
     None
 }
@@ -59,13 +65,20 @@ pub(super) fn of_preprocessor(output: &str) -> Vec<Diagnostic> {
 
 /// The errors of a build. One that lies in the simulator's headers is moved to the first place of the user's text among
 /// its notes (the call that led there).
-pub(super) fn read(output: &str, source: &str, label: &str, headers: &Path, lines: &LineMap) -> Vec<Diagnostic> {
+pub(super) fn read(
+    output: &str,
+    source: &str,
+    label: &str,
+    headers: &Path,
+    lines: &LineMap,
+) -> Vec<Diagnostic> {
     let headers = headers.to_string_lossy();
     let own = |file: &str| file.starts_with(&*headers) || file.ends_with(".cpp") || file.starts_with('<');
     let messages: Vec<Message<'_>> = output.lines().filter_map(message).collect();
     let mut found: Vec<Diagnostic> = Vec::new();
     for (i, first) in messages.iter().enumerate().filter(|(_, m)| m.severity.ends_with("error")) {
-        let notes: Vec<&Message<'_>> = messages[i + 1..].iter().take_while(|m| m.severity == "note").collect();
+        let notes: Vec<&Message<'_>> =
+            messages[i + 1..].iter().take_while(|m| m.severity == "note").collect();
         let place = std::iter::once(first).chain(notes.iter().copied()).find(|m| !own(m.file));
         let Some(place) = place else { continue };
         let mut text = metal_words(first.text);

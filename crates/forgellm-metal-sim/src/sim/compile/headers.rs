@@ -13,6 +13,7 @@ const OWN: &[(&str, &str)] = &[
     ("ms_traits.h", include_str!("../../../include/ms_traits.h")),
     ("ms_limits.h", include_str!("../../../include/ms_limits.h")),
     ("ms_vector.h", include_str!("../../../include/ms_vector.h")),
+    ("ms_functional.h", include_str!("../../../include/ms_functional.h")),
     ("ms_math.h", include_str!("../../../include/ms_math.h")),
     ("ms_integer.h", include_str!("../../../include/ms_integer.h")),
     ("ms_matrix.h", include_str!("../../../include/ms_matrix.h")),
@@ -29,10 +30,31 @@ const MACROS: &str = include_str!("../../../include/ms_macros.h");
 
 /// Headers that Metal text includes. Each gives the macros; everything else is always there.
 const METAL: &[&str] = &[
-    "metal_stdlib", "metal_atomic", "metal_common", "metal_compute", "metal_config", "metal_extended_vector",
-    "metal_geometric", "metal_integer", "metal_limits", "metal_math", "metal_matrix", "metal_numeric", "metal_pack",
-    "metal_packed_vector", "metal_quadgroup", "metal_relational", "metal_simdgroup", "metal_simdgroup_matrix",
-    "metal_type_traits", "metal_types", "metal_uniform", "metal_utility", "metal_array", "simd/simd.h",
+    "metal_stdlib",
+    "metal_atomic",
+    "metal_common",
+    "metal_compute",
+    "metal_config",
+    "metal_extended_vector",
+    "metal_functional",
+    "metal_geometric",
+    "metal_integer",
+    "metal_limits",
+    "metal_math",
+    "metal_matrix",
+    "metal_numeric",
+    "metal_pack",
+    "metal_packed_vector",
+    "metal_quadgroup",
+    "metal_relational",
+    "metal_simdgroup",
+    "metal_simdgroup_matrix",
+    "metal_type_traits",
+    "metal_types",
+    "metal_uniform",
+    "metal_utility",
+    "metal_array",
+    "simd/simd.h",
 ];
 
 /// Everything that goes into a build besides the text and the flags.
@@ -101,15 +123,23 @@ fn swizzle(components: &[usize]) -> String {
     let length = components.len();
     let ty = if length == 1 { "T".to_string() } else { format!("vec<T, {length}>") };
     let read: Vec<String> = components.iter().map(|c| format!("(*this)[{c}]")).collect();
-    let mut text = format!(" \\\n  MS_GET {ty} ms_get_{name}() const {{ return {ty}({}); }}", read.join(", "));
+    let mut text =
+        format!(" \\\n  MS_GET {ty} ms_get_{name}() const {{ return {ty}({}); }}", read.join(", "));
     let repeats = (1..length).any(|i| components[..i].contains(&components[i]));
     let mut accessors = format!("get = ms_get_{name}");
     if !repeats {
-        let write: String = components
-            .iter()
-            .enumerate()
-            .map(|(i, c)| if length == 1 { format!("(*this)[{c}] = v; ") } else { format!("(*this)[{c}] = v[{i}]; ") })
-            .collect();
+        let write: String =
+            components
+                .iter()
+                .enumerate()
+                .map(|(i, c)| {
+                    if length == 1 {
+                        format!("(*this)[{c}] = v; ")
+                    } else {
+                        format!("(*this)[{c}] = v[{i}]; ")
+                    }
+                })
+                .collect();
         text.push_str(&format!(" \\\n  MS_GET void ms_put_{name}({ty} v) {{ {write}}}"));
         accessors.push_str(&format!(", put = ms_put_{name}"));
     }

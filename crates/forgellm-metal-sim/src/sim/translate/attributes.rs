@@ -38,8 +38,16 @@ const BUILTINS: [(&str, Builtin, &str); 20] = [
     ("dispatch_threads_per_threadgroup", Builtin::ThreadsPerThreadgroup, "ms_t->threads_per_threadgroup"),
     ("simdgroup_index_in_threadgroup", Builtin::SimdgroupIndexInThreadgroup, "ms_t->simdgroup"),
     ("simdgroups_per_threadgroup", Builtin::SimdgroupsPerThreadgroup, "ms_t->simdgroups_per_threadgroup"),
-    ("dispatch_simdgroups_per_threadgroup", Builtin::SimdgroupsPerThreadgroup, "ms_t->simdgroups_per_threadgroup"),
-    ("quadgroup_index_in_threadgroup", Builtin::QuadgroupIndexInThreadgroup, "ms_t->index_in_threadgroup / 4u"),
+    (
+        "dispatch_simdgroups_per_threadgroup",
+        Builtin::SimdgroupsPerThreadgroup,
+        "ms_t->simdgroups_per_threadgroup",
+    ),
+    (
+        "quadgroup_index_in_threadgroup",
+        Builtin::QuadgroupIndexInThreadgroup,
+        "ms_t->index_in_threadgroup / 4u",
+    ),
     ("quadgroups_per_threadgroup", Builtin::QuadgroupsPerThreadgroup, QUADGROUPS),
     ("dispatch_quadgroups_per_threadgroup", Builtin::QuadgroupsPerThreadgroup, QUADGROUPS),
     ("threads_per_simdgroup", Builtin::ThreadsPerSimdgroup, "32u"),

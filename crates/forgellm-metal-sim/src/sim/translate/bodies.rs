@@ -7,7 +7,12 @@ use super::lexer::Kind;
 
 impl<'t> Translator<'t> {
     /// Rewrites the body between the braces `open` and `close`. `kernel` is the function's name if it is a kernel.
-    pub(super) fn body(&mut self, open: usize, close: usize, kernel: Option<&str>) -> Result<(), TranslateError> {
+    pub(super) fn body(
+        &mut self,
+        open: usize,
+        close: usize,
+        kernel: Option<&str>,
+    ) -> Result<(), TranslateError> {
         let tokens = &self.tokens.all;
         let mut start = open + 1;
         for i in open + 1..close {

@@ -24,7 +24,8 @@ impl Constants {
     fn depends(&self, tokens: &[Token<'_>]) -> bool {
         tokens.iter().any(|t| {
             t.kind == Kind::Identifier
-                && (self.declared.iter().any(|c| c.name == t.text) || self.derived.iter().any(|d| d == t.text))
+                && (self.declared.iter().any(|c| c.name == t.text)
+                    || self.derived.iter().any(|d| d == t.text))
         })
     }
 }
@@ -36,13 +37,17 @@ impl<'t> Translator<'t> {
         let end = declaration.end - 1;
         let list_at = (head..end).find(|&i| {
             attributes::starts(tokens, i)
-                && attributes::list(tokens, i).is_some_and(|(l, _)| l.iter().any(|a| a.name == "function_constant"))
+                && attributes::list(tokens, i)
+                    .is_some_and(|(l, _)| l.iter().any(|a| a.name == "function_constant"))
         });
         if let Some(list_at) = list_at {
             return self.function_constant(head, list_at, end);
         }
-        let Some(assign) = (head..end).find(|&i| tokens[i].is("=") || tokens[i].is("{")) else { return Ok(()) };
-        if !(head..assign).any(|i| tokens[i].is("constant")) || !self.constants.depends(&tokens[assign..end]) {
+        let Some(assign) = (head..end).find(|&i| tokens[i].is("=") || tokens[i].is("{")) else {
+            return Ok(());
+        };
+        if !(head..assign).any(|i| tokens[i].is("constant")) || !self.constants.depends(&tokens[assign..end])
+        {
             return Ok(());
         }
         self.derived_constant(head, assign, end)
@@ -119,7 +124,10 @@ impl<'t> Translator<'t> {
     pub(super) fn finish_constants(&mut self) {
         let tokens = &self.tokens.all;
         for i in 0..tokens.len().saturating_sub(3) {
-            if !(tokens[i].is("is_function_constant_defined") && tokens[i + 1].is("(") && tokens[i + 3].is(")")) {
+            if !(tokens[i].is("is_function_constant_defined")
+                && tokens[i + 1].is("(")
+                && tokens[i + 3].is(")"))
+            {
                 continue;
             }
             if let Some(c) = self.constants.declared.iter().find(|c| c.name == tokens[i + 2].text) {
@@ -130,9 +138,8 @@ impl<'t> Translator<'t> {
         }
         if self.constants.any_derived() {
             let statements = self.constants.refresh.join(" ");
-            let declarations: String = (0..self.constants.derived.len())
-                .map(|n| format!("void ms_refresh_{n}(); "))
-                .collect();
+            let declarations: String =
+                (0..self.constants.derived.len()).map(|n| format!("void ms_refresh_{n}(); ")).collect();
             self.edits.at_end(&format!(
                 "extern \"C\" {{ {declarations}MS_EXPORT void ms_constants_changed() {{ {statements} }} }}\n"
             ));

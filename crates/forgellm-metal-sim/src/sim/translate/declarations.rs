@@ -68,7 +68,12 @@ impl<'t> Translator<'t> {
     }
 
     /// Handles the declarations in `from..to`, which lie in `scope` (the names of namespaces and classes).
-    pub(super) fn declarations(&mut self, from: usize, to: usize, scope: &[&'t str]) -> Result<(), TranslateError> {
+    pub(super) fn declarations(
+        &mut self,
+        from: usize,
+        to: usize,
+        scope: &[&'t str],
+    ) -> Result<(), TranslateError> {
         let tokens = &self.tokens.all;
         let mut i = from;
         while i < to {
@@ -86,7 +91,10 @@ impl<'t> Translator<'t> {
                 continue;
             }
             // `public:` and the like in classes.
-            if matches!(tokens[i].text, "public" | "private" | "protected") && i + 1 < to && tokens[i + 1].is(":") {
+            if matches!(tokens[i].text, "public" | "private" | "protected")
+                && i + 1 < to
+                && tokens[i + 1].is(":")
+            {
                 i += 2;
                 continue;
             }
@@ -153,7 +161,8 @@ impl<'t> Translator<'t> {
                     let Some(close) = matching(tokens, i) else {
                         return self.syntax(i, "a bracket is not closed");
                     };
-                    parentheses |= token.is("(") && !(i > start && is_specifier_with_arguments(tokens[i - 1].text));
+                    parentheses |=
+                        token.is("(") && !(i > start && is_specifier_with_arguments(tokens[i - 1].text));
                     i = close;
                 }
                 "{" => {
@@ -161,22 +170,40 @@ impl<'t> Translator<'t> {
                         return self.syntax(i, "a `{` has no matching `}`");
                     };
                     if class && !parentheses && !assigned {
+                        if self.repeats(start, i, (i + 1, close), scope)? {
+                            let end = (close..to).find(|&k| tokens[k].is(";")).map_or(to, |k| k + 1);
+                            self.edits.remove(start, end);
+                            return Ok(end);
+                        }
                         if !(start..i).any(|k| tokens[k].is("enum")) {
                             let name = tokens[head..i]
                                 .iter()
                                 .skip_while(|t| !matches!(t.text, "struct" | "class" | "union"))
-                                .find(|t| t.kind == Kind::Identifier && !matches!(t.text, "struct" | "class" | "union"))
+                                .find(|t| {
+                                    t.kind == Kind::Identifier
+                                        && !matches!(t.text, "struct" | "class" | "union")
+                                })
                                 .map_or("", |t| t.text);
                             let inner: Vec<&str> = scope.iter().copied().chain([name]).collect();
                             self.declarations(i + 1, close, &inner)?;
                         }
                     } else if parentheses && !assigned && !self.initializer(i, head) {
-                        self.function(Declaration { start, end: close + 1, body: Some((i, close)) }, head, scope)?;
+                        if !self.is_kernel(head, i) && self.repeats(start, i, (i + 1, close), scope)? {
+                            self.edits.remove(start, close + 1);
+                            return Ok(close + 1);
+                        }
+                        self.function(
+                            Declaration { start, end: close + 1, body: Some((i, close)) },
+                            head,
+                            scope,
+                        )?;
                         return Ok(close + 1);
                     }
                     i = close;
                 }
-                "}" | ")" | "]" => return self.syntax(i, &format!("`{}` without its opening bracket", token.text)),
+                "}" | ")" | "]" => {
+                    return self.syntax(i, &format!("`{}` without its opening bracket", token.text));
+                }
                 _ => {}
             }
             i += 1;
@@ -214,8 +241,17 @@ impl<'t> Translator<'t> {
             self.strip_kernel_words(head, declaration.end);
             return Ok(());
         }
-        if parentheses && !assigned && !self.has_attribute(head, declaration.end, "function_constant") {
-            return Ok(());
+        if parentheses && !self.has_attribute(head, declaration.end, "function_constant") {
+            let end = declaration.end - 1;
+            let assign = (head..end).find(|&i| tokens[i].is("=") && tokens[i - 1].kind == Kind::Identifier
+                || tokens[i].is("=") && tokens[i - 1].is(")"));
+            let value = assign.filter(|&i| i + 2 == end && matches!(tokens[i + 1].text, "default" | "delete"));
+            if (!assigned || value.is_some()) && self.repeats(declaration.start, value.unwrap_or(end), (end, end), scope)? {
+                self.edits.remove(declaration.start, end);
+            }
+            if !assigned || value.is_some() {
+                return Ok(());
+            }
         }
         self.variable(declaration, head)
     }

@@ -121,7 +121,8 @@ impl LineMap {
     /// A token that is not in the line comes from a macro; then the line's first column that is not blank.
     pub fn column(&self, file: &str, line: u32, column: u32, source_line: &str) -> u32 {
         let first = source_line.len() - source_line.trim_start().len() + 1;
-        let before = self.places.partition_point(|p| (p.file.as_str(), p.line, p.column) <= (file, line, column));
+        let before =
+            self.places.partition_point(|p| (p.file.as_str(), p.line, p.column) <= (file, line, column));
         let Some(place) = before.checked_sub(1).map(|i| &self.places[i]) else { return first as u32 };
         if place.file != file || place.line != line {
             return first as u32;

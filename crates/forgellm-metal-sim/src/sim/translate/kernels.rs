@@ -63,7 +63,11 @@ impl<'t> Translator<'t> {
 
     fn follows_specifier(&self, open: usize) -> bool {
         // The parentheses of `decltype(…)`, and of attributes such as `host_name("…")`, come before the kernel's name.
-        open > 0 && matches!(self.tokens.all[open - 1].text, "decltype" | "alignas" | "__attribute__" | "host_name")
+        open > 0
+            && matches!(
+                self.tokens.all[open - 1].text,
+                "decltype" | "alignas" | "__attribute__" | "host_name"
+            )
             || open > 0 && self.tokens.all[open - 1].is("max_total_threads_per_threadgroup")
     }
 
@@ -119,8 +123,10 @@ impl<'t> Translator<'t> {
             return Ok(());
         }
         // A full specialisation `template <> kernel void f<T>(…)` is called with its arguments.
-        let function: String = tokens[name_at..parameters_at].iter().map(|t| t.text).collect::<Vec<_>>().join(" ");
-        let callee = Callee { name: host_name.unwrap_or_else(|| name.to_string()), function, signature: None };
+        let function: String =
+            tokens[name_at..parameters_at].iter().map(|t| t.text).collect::<Vec<_>>().join(" ");
+        let callee =
+            Callee { name: host_name.unwrap_or_else(|| name.to_string()), function, signature: None };
         self.entry(name_at, declaration.end - 1, callee, &parameters, max_total_threads)
     }
 
@@ -134,7 +140,9 @@ impl<'t> Translator<'t> {
                 continue;
             }
             if tokens[i].kind == Kind::Identifier {
-                if matches!(tokens[i].text, "decltype" | "alignas" | "__attribute__") && tokens.get(i + 1)?.is("(") {
+                if matches!(tokens[i].text, "decltype" | "alignas" | "__attribute__")
+                    && tokens.get(i + 1)?.is("(")
+                {
                     i = matching(tokens, i + 1)? + 1;
                     continue;
                 }
@@ -173,7 +181,8 @@ impl<'t> Translator<'t> {
         let (name_at, name_end, with_parameters) = match self.kernel_name(start + 1, end) {
             Some((name, open)) => (name, open, Some(open)),
             None => {
-                let last = tokens[..end].iter().rposition(|t| !t.is(">") && t.kind != Kind::Pragma).unwrap_or(start);
+                let last =
+                    tokens[..end].iter().rposition(|t| !t.is(">") && t.kind != Kind::Pragma).unwrap_or(start);
                 let mut name = None;
                 let mut i = start;
                 while i <= last {
@@ -257,7 +266,8 @@ impl<'t> Translator<'t> {
             Some(signature) => format!("static_cast<{signature}>(&{})", callee.function),
             None => format!("(&{})", callee.function),
         };
-        let arguments: Vec<String> = parameters.iter().enumerate().map(|(i, bound)| bound.argument(i)).collect();
+        let arguments: Vec<String> =
+            parameters.iter().enumerate().map(|(i, bound)| bound.argument(i)).collect();
         self.edits.after(
             after,
             &format!(

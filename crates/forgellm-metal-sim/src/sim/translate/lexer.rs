@@ -74,8 +74,10 @@ pub(super) fn tokens<'t>(text: &'t str, label: &str) -> Result<Tokens<'t>, Trans
             line += 1;
             continue;
         }
-        row_tokens(row, file, line, &mut all)
-            .map_err(|problem| TranslateError::Syntax { at: Position { file: files[file].clone(), line }, problem })?;
+        row_tokens(row, file, line, &mut all).map_err(|problem| TranslateError::Syntax {
+            at: Position { file: files[file].clone(), line },
+            problem,
+        })?;
         line += 1;
     }
     Ok(Tokens { files, all })
@@ -117,7 +119,8 @@ pub(super) fn row_tokens<'t>(
             continue;
         }
         let kind = if c == b'"' || c == b'\'' {
-            at = literal_end(bytes, at).ok_or_else(|| format!("a literal does not end: {}", &row[start..]))?;
+            at =
+                literal_end(bytes, at).ok_or_else(|| format!("a literal does not end: {}", &row[start..]))?;
             Kind::Literal
         } else if c.is_ascii_digit() || (c == b'.' && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)) {
             at = number_end(bytes, at);
@@ -183,8 +186,8 @@ fn number_end(bytes: &[u8], start: usize) -> usize {
 /// the ends of template argument lists.
 fn punctuation_length(bytes: &[u8]) -> usize {
     const LONG: [&[u8]; 22] = [
-        b"<<=", b"...", b"->*", b"<=>", b"::", b"->", b"++", b"--", b"<<", b"<=", b"==", b"!=", b"&&", b"||", b"+=",
-        b"-=", b"*=", b"/=", b"%=", b"&=", b"|=", b"^=",
+        b"<<=", b"...", b"->*", b"<=>", b"::", b"->", b"++", b"--", b"<<", b"<=", b"==", b"!=", b"&&", b"||",
+        b"+=", b"-=", b"*=", b"/=", b"%=", b"&=", b"|=", b"^=",
     ];
     LONG.iter().find(|operator| bytes.starts_with(operator)).map_or(1, |operator| operator.len())
 }

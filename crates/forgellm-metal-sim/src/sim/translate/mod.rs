@@ -14,9 +14,11 @@ mod emit;
 mod error;
 mod kernels;
 mod lexer;
-mod literals;
+
 mod parameters;
 mod rules;
+mod spaces;
+mod spellings;
 
 pub use emit::LineMap;
 pub use error::{Position, TranslateError};
@@ -125,8 +127,9 @@ pub fn translate(preprocessed: &str, label: &str) -> Result<Translation, Transla
         templates: Vec::new(),
         constants: constants::Constants::default(),
         threadgroup_variables: 0,
+        seen: spaces::Seen::new(),
     };
-    translator.literals();
+    translator.spellings();
     translator.declarations(0, tokens.all.len(), &[])?;
     translator.finish_constants();
     let (text, lines) = translator.edits.write();
@@ -148,4 +151,5 @@ struct Translator<'t> {
     constants: constants::Constants,
     /// Threadgroup variables so far: each has a number of its own.
     threadgroup_variables: u32,
+    seen: spaces::Seen,
 }

@@ -56,7 +56,12 @@ impl<'t> Read<'t> {
 impl<'t> Translator<'t> {
     /// Reads the parameters in `from..to` (between the parentheses) of `kernel` and gives those without an index the
     /// first free ones.
-    pub(super) fn parameters(&self, kernel: &str, from: usize, to: usize) -> Result<Vec<Bound>, TranslateError> {
+    pub(super) fn parameters(
+        &self,
+        kernel: &str,
+        from: usize,
+        to: usize,
+    ) -> Result<Vec<Bound>, TranslateError> {
         let read = self.split_parameters(from, to)?;
         let explicit = |attribute: &str, p: &Read<'t>| -> Result<Option<u32>, TranslateError> {
             match p.attribute(attribute) {
@@ -102,7 +107,10 @@ impl<'t> Translator<'t> {
                 }
                 taken[family].push(index);
                 if !(p.has("*") || p.has("&") || p.has("[")) {
-                    return self.syntax_at(p.at, &format!("parameter `{}` must be a pointer or a reference", p.name));
+                    return self.syntax_at(
+                        p.at,
+                        &format!("parameter `{}` must be a pointer or a reference", p.name),
+                    );
                 }
                 let kind = match family {
                     0 => buffer_kind(p, index),
@@ -184,7 +192,8 @@ impl<'t> Translator<'t> {
 }
 
 fn buffer_kind(p: &Read<'_>, index: u32) -> ParameterKind {
-    let declarator = p.words.iter().position(|t| t.is("*") || t.is("&") || t.is("(")).unwrap_or(p.words.len());
+    let declarator =
+        p.words.iter().position(|t| t.is("*") || t.is("&") || t.is("(")).unwrap_or(p.words.len());
     let pointee = &p.words[..declarator];
     let element: Vec<&str> = pointee
         .iter()

@@ -35,6 +35,9 @@ const REFUSED: [(&str, &str); 24] = [
     ("os_log", "the simulator has no logging from kernels"),
 ];
 
+/// How many of [`KNOWN`] belong to the language; the others are clang's.
+const METAL: usize = 6;
+
 /// Attributes of functions, variables and types that do not change what a compute kernel computes, or that are read
 /// elsewhere in this module's siblings.
 const KNOWN: [&str; 24] = [
@@ -92,7 +95,14 @@ pub(super) fn check(tokens: &Tokens<'_>) -> Result<(), TranslateError> {
 fn is_texture(word: &str) -> bool {
     let rest = &word["texture".len()..];
     ["1d", "2d", "3d", "cube", "_buffer"].iter().any(|kind| rest.starts_with(kind))
-        || ["1d", "2d", "3d"].iter().any(|kind| word.strip_prefix("depth").is_some_and(|d| d.starts_with(kind)))
+        || ["1d", "2d", "3d"]
+            .iter()
+            .any(|kind| word.strip_prefix("depth").is_some_and(|d| d.starts_with(kind)))
+}
+
+/// Attributes of the language itself, which clang does not know. Lists that hold one are removed.
+pub(super) fn is_metal(attribute: &str) -> bool {
+    KNOWN[..METAL].contains(&attribute) || attributes::builtin(attribute).is_some()
 }
 
 fn check_attributes(tokens: &Tokens<'_>, i: usize) -> Result<(), TranslateError> {
@@ -104,28 +114,26 @@ fn check_attributes(tokens: &Tokens<'_>, i: usize) -> Result<(), TranslateError>
     };
     for attribute in list {
         let reason = match attribute.name.as_str() {
-            "vertex" | "fragment" | "object" | "mesh" | "intersection" | "tile" | "stage_in" | "patch" => COMPUTE_ONLY,
+            "vertex" | "fragment" | "object" | "mesh" | "intersection" | "tile" | "stage_in" | "patch" => {
+                COMPUTE_ONLY
+            }
             "visible" | "stitchable" => "the simulator has no function tables or function stitching",
             "texture" | "sampler" => "the simulator has no textures",
             "id" => "the simulator has no argument buffers: pass the buffers one by one",
-            _ => continue,
+            name if KNOWN.contains(&name) || attributes::builtin(name).is_some() => continue,
+            _ => {
+                return Err(TranslateError::UnknownAttribute {
+                    at: tokens.position(attribute.at),
+                    attribute: attribute.text(),
+                    on: "this declaration".into(),
+                });
+            }
         };
         return Err(TranslateError::Unsupported {
             at: tokens.position(attribute.at),
             construct: format!("`[[{}]]`", attribute.text()),
             reason,
         });
-    }
-    let Some((list, _)) = attributes::list(&tokens.all, i) else { return Ok(()) };
-    for attribute in list {
-        let known = KNOWN.contains(&attribute.name.as_str()) || attributes::builtin(&attribute.name).is_some();
-        if !known {
-            return Err(TranslateError::UnknownAttribute {
-                at: tokens.position(attribute.at),
-                attribute: attribute.text(),
-                on: "this declaration".into(),
-            });
-        }
     }
     Ok(())
 }

@@ -1,20 +1,53 @@
-//! Numbers: a floating-point literal without a suffix is a float in Metal (C++ would make it a double), and `h` and `bf`
-//! are suffixes there.
+//! Spellings that C++ reads differently wherever they stand: a floating-point literal without a suffix is a float in Metal (C++ would make it a double), and `h` and `bf`
+//! are suffixes there; attributes of the language; casts between half and bfloat, which clang does not have.
 
-use super::Translator;
-use super::lexer::Kind;
+use super::declarations::matching_angle;
+use super::lexer::{Kind, Token};
+use super::{Translator, attributes, rules};
 
 impl Translator<'_> {
-    /// Rewrites every literal that C++ would read differently.
-    pub(super) fn literals(&mut self) {
-        for (i, token) in self.tokens.all.iter().enumerate() {
+    /// Rewrites what needs no look at declarations.
+    pub(super) fn spellings(&mut self) {
+        let tokens = &self.tokens.all;
+        for (i, token) in tokens.iter().enumerate() {
             if token.kind == Kind::Number
                 && let Some(text) = rewritten(token.text)
             {
                 self.edits.replace(i, text);
+            } else if attributes::starts(tokens, i)
+                && let Some((list, after)) = attributes::list(tokens, i)
+                && list.iter().any(|a| rules::is_metal(&a.name))
+            {
+                self.edits.remove(i, after);
+            } else if is_value_cast(tokens, i) {
+                self.edits.replace(i, "metal::ms_cast");
+            } else if is_half_call(tokens, i) {
+                self.edits.replace(i, format!("metal::ms_cast<{}>", token.text));
             }
         }
     }
+}
+
+/// `static_cast<T>` with a `T` that is neither a pointer nor a reference.
+fn is_value_cast(tokens: &[Token<'_>], i: usize) -> bool {
+    tokens[i].is("static_cast")
+        && tokens.get(i + 1).is_some_and(|t| t.is("<"))
+        && matching_angle(tokens, i + 1).is_some_and(|close| {
+            !tokens[i..close].iter().any(|t| matches!(t.text, "*" | "&" | "&&" | "void"))
+        })
+}
+
+/// `half(x)` or `bfloat(x)` as an expression rather than the start of a declarator.
+fn is_half_call(tokens: &[Token<'_>], i: usize) -> bool {
+    let named = matches!(tokens[i].text, "half" | "bfloat") && tokens.get(i + 1).is_some_and(|t| t.is("("));
+    if !named || i == 0 {
+        return false;
+    }
+    let previous = &tokens[i - 1];
+    let begins_statement = matches!(previous.text, ";" | "{" | "}");
+    let in_expression = previous.kind == Kind::Punctuation || matches!(previous.text, "return" | "else" | "case");
+    let declarator = tokens.get(i + 2).is_some_and(|t| t.is("&") || (t.is("*") && begins_statement));
+    in_expression && !declarator
 }
 
 /// The C++ spelling of a number, if it differs.
