@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use super::{CompileError, diagnostics};
+use sha2::{Digest, Sha256};
+
+use super::{CompileError, diagnostics, rename, temporary};
 
 /// `_Float16`, `__bf16` and the attributes that the headers use are all there from this version on.
 pub(super) const OLDEST: u32 = 17;
@@ -77,8 +79,6 @@ fn version(program: &Path) -> Result<(u32, String), String> {
 /// `convergent` functions and undoubled tails keep each call of a simdgroup function one place in the program: lanes
 /// meet by return address. Kernels cast pointers between types freely, hence no strict aliasing.
 const COMMON: &[&str] = &[
-    "-x",
-    "c++",
     "-std=c++17",
     "-O2",
     "-fPIC",
@@ -234,6 +234,30 @@ impl Clang {
         })
     }
 
+    /// The headers in the form that clang reads fastest, for one set of flags; built if it is not there.
+    fn prelude(&self, flags: &[&str], headers: &Path) -> Result<PathBuf, CompileError> {
+        let mut hash = Sha256::new();
+        // clang records where the headers lie.
+        for part in [&self.version, &flags.join(" "), &headers.to_string_lossy().into_owned()] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let key: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let prelude = headers.with_file_name(format!("prelude-{key}.pch"));
+        if prelude.exists() {
+            return Ok(prelude);
+        }
+        let unfinished = temporary(&prelude);
+        let mut command = Command::new(&self.program);
+        command.args(flags).args(["-x", "c++-header", "-Xclang", "-fno-pch-timestamp", "-I"]).arg(headers);
+        let output = self.output(command.arg(headers.join("ms_prelude.h")).arg("-o").arg(&unfinished))?;
+        if !output.succeeded {
+            return Err(CompileError::Clang { label: "the simulator's headers".into(), output: output.text });
+        }
+        rename(&unfinished, &prelude)?;
+        Ok(prelude)
+    }
+
     /// Compiles a translated text to a shared object.
     pub fn build(
         &self,
@@ -242,12 +266,17 @@ impl Clang {
         headers: &Path,
         to: &Path,
     ) -> Result<Output, CompileError> {
+        let prelude = self.prelude(flags, headers)?;
         let mut command = Command::new(&self.program);
-        command.args(flags).arg("-I").arg(headers).args(["-include", "ms_prelude.h"]).arg(text);
+        command.args(flags).args(["-x", "c++", "-include-pch"]).arg(prelude).arg(text);
         command.args(["-shared", "-nostdlib++", "-lm", "-o"]).arg(to);
         if cfg!(target_os = "linux") {
             command.arg("-Wl,-Bsymbolic");
         }
+        self.output(&mut command)
+    }
+
+    fn output(&self, command: &mut Command) -> Result<Output, CompileError> {
         let output = command.output().map_err(|error| CompileError::Io {
             what: format!("cannot run {}", self.program.display()),
             error,
