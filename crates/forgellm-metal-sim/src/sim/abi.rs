@@ -82,6 +82,10 @@ pub struct Host {
 
 const _: () = assert!(size_of::<Host>() == 9 * size_of::<usize>());
 
+/// A bit of `bytes` in [`Host::load`] and [`Host::store`]: the compiler does not rely on the address being a multiple of
+/// the size.
+pub const UNALIGNED: u64 = 1 << 63;
+
 /// `kind` of an atomic access or a simdgroup-matrix operation: a load.
 pub const KIND_LOAD: u32 = 0;
 /// `kind` of an atomic access or a simdgroup-matrix operation: a store.

@@ -4,5 +4,8 @@
 
 pub mod abi;
 pub mod api;
+pub mod compile;
 pub mod exec;
 pub mod module;
+pub mod shadow;
+pub mod translate;

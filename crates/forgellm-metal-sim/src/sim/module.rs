@@ -141,6 +141,11 @@ impl Module {
         self.ranges.iter().any(|range| range.contains(&address))
     }
 
+    /// Where the object begins in memory.
+    pub(in crate::sim) fn base(&self) -> usize {
+        self.base
+    }
+
     /// The source of an instruction, given the address behind it (a return address).
     pub fn place(&self, pc: usize) -> Arc<Place> {
         lock(&self.places).find(pc.wrapping_sub(self.base))

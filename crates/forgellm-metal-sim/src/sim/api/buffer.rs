@@ -2,14 +2,10 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::MmapMut;
 
 use super::GpuError;
-
-/// Bytes around a buffer that belong to no other, so that an access a little too far is known for what it is.
-const GUARD: usize = 4096;
 
 /// Memory of the program that a buffer may stand over without a copy.
 pub trait Memory: Send + Sync {
@@ -25,8 +21,6 @@ pub struct Buffer {
 
 struct Inner {
     label: String,
-    /// Tells buffers apart in reports and counts.
-    number: u64,
     start: *mut u8,
     length: usize,
     read_only: bool,
@@ -45,20 +39,18 @@ unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
 
-static NUMBER: AtomicU64 = AtomicU64::new(0);
-
 impl Buffer {
-    /// Zeroed memory.
-    pub(super) fn zeroed(length: usize, label: &str) -> Result<Self, GpuError> {
+    /// Zeroed memory, with `guard` bytes around it that belong to no other buffer.
+    pub(super) fn zeroed(length: usize, label: &str, guard: usize) -> Result<Self, GpuError> {
         let refuse = |reason: String| GpuError::Memory { label: label.to_owned(), bytes: length, reason };
         if length == 0 {
             return Err(refuse("a buffer cannot be empty".to_owned()));
         }
-        let size = length.checked_next_multiple_of(GUARD).and_then(|size| size.checked_add(2 * GUARD));
+        let size = length.checked_next_multiple_of(4096).and_then(|size| size.checked_add(2 * guard));
         let size = size.ok_or_else(|| refuse("the size is absurd".to_owned()))?;
         let mut map = MmapMut::map_anon(size).map_err(|error| refuse(error.to_string()))?;
-        // SAFETY: the map has GUARD bytes before, and at least GUARD behind `length` bytes.
-        let start = unsafe { map.as_mut_ptr().add(GUARD) };
+        // SAFETY: the map has `guard` bytes before, and as many behind, the `length` bytes.
+        let start = unsafe { map.as_mut_ptr().add(guard) };
         Ok(Self::new(label, start, length, false, Owner::Mapped { _map: map }))
     }
 
@@ -75,9 +67,8 @@ impl Buffer {
     }
 
     fn new(label: &str, start: *mut u8, length: usize, read_only: bool, owner: Owner) -> Self {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let label = label.to_owned();
-        Self { inner: Arc::new(Inner { label, number, start, length, read_only, _owner: owner }) }
+        Self { inner: Arc::new(Inner { label, start, length, read_only, _owner: owner }) }
     }
 
     /// Bytes.
@@ -94,10 +85,6 @@ impl Buffer {
     /// The name in messages and reports.
     pub fn label(&self) -> &str {
         &self.inner.label
-    }
-
-    pub(super) fn number(&self) -> u64 {
-        self.inner.number
     }
 
     pub(super) fn read_only(&self) -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::queue::Queues;
 use super::{Buffer, Constant, Event, GpuError, Library, Memory, Pipeline, Queue, library};
 use crate::sim::exec::{Executor, THREADGROUP_MEMORY};
+use crate::sim::shadow::Counts;
 
 /// How a device runs kernels.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     /// Something was committed or has run.
     pub(super) changed: Condvar,
     pub(super) executor: Mutex<Executor>,
+    pub(super) counts: Mutex<Vec<Counts>>,
+    pub(super) warnings: Mutex<Vec<String>>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -75,6 +78,8 @@ impl Device {
                 queues: Mutex::default(),
                 changed: Condvar::new(),
                 executor: Mutex::new(Executor::new(threads)),
+                counts: Mutex::default(),
+                warnings: Mutex::default(),
             }),
         })
     }
@@ -101,7 +106,9 @@ impl Device {
 
     /// Zeroed memory that kernels and the program share.
     pub fn buffer(&self, bytes: usize, label: &str) -> Result<Buffer, GpuError> {
-        Buffer::zeroed(bytes, label)
+        // A sanitizer can blame a buffer for an access that misses it by less than the guard.
+        let guard = if self.shared.options.sanitize { 1 << 20 } else { 4096 };
+        Buffer::zeroed(bytes, label, guard)
     }
 
     /// A buffer over memory of the program, without a copy. Kernels must not write it.
@@ -128,6 +135,16 @@ impl Device {
     /// A queue.
     pub fn queue(&self) -> Result<Queue, GpuError> {
         Ok(Queue::new(&self.shared))
+    }
+
+    /// What the dispatches since the last call did, in the order in which they ran. Empty unless [`Options::count`].
+    pub fn counters(&self) -> Vec<Counts> {
+        std::mem::take(&mut lock(&self.shared.counts))
+    }
+
+    /// What is suspicious but no error, since the last call: buffers that are bound and that the kernel does not have.
+    pub fn warnings(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.shared.warnings))
     }
 
     /// An event at 0.

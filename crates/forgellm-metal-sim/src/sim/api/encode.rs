@@ -21,6 +21,14 @@ impl Bound {
         Self::Bytes(Inline::new(bytes))
     }
 
+    /// The label, and the addresses of all its bytes.
+    pub(super) fn whole(&self) -> (String, Range<usize>) {
+        match self {
+            Self::Buffer(buffer, _) => (buffer.label().to_owned(), buffer.range()),
+            Self::Bytes(inline) => ("bytes".to_owned(), inline.range()),
+        }
+    }
+
     /// The addresses that a kernel may use.
     pub(super) fn range(&self) -> Range<usize> {
         match self {

@@ -3,6 +3,7 @@
 use crate::sim::compile::CompileError;
 use crate::sim::exec::Position;
 use crate::sim::module::ModuleError;
+use crate::sim::shadow::Report;
 
 /// An error of the device. It names the command buffer, the kernel and the argument.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,22 @@ pub enum GpuError {
         message: String,
         /// ` (file:line)`, or nothing.
         place: String,
+    },
+    /// The sanitizers found something.
+    #[error("commands '{commands}':\n{report}")]
+    Sanitizer {
+        /// The command buffer's label.
+        commands: String,
+        /// What they found.
+        report: Box<Report>,
+    },
+    /// A kernel was compiled by a device without sanitizers and counts, and is to be run by one that has them.
+    #[error(
+        "kernel '{kernel}' comes from a device without sanitizers and counts; compile it with the device that runs it"
+    )]
+    Untraced {
+        /// The kernel.
+        kernel: String,
     },
     /// The operating system gives no memory for threads.
     #[error("commands '{commands}', kernel '{kernel}': {reason}")]

@@ -26,6 +26,7 @@ mod device;
 mod encode;
 mod error;
 mod library;
+mod orders;
 mod queue;
 mod run;
 

@@ -7,7 +7,10 @@ use corosensei::stack::{DefaultStack, Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};
 
 /// Private memory of a GPU thread. Only pages that are touched exist.
-const STACK_BYTES: usize = 256 << 10;
+const STACK_BYTES: usize = 320 << 10;
+
+/// No system's guard page is larger.
+const LARGEST_PAGE: usize = 64 << 10;
 
 /// How a running thread gives control back to the scheduler.
 pub(super) type Pause = Yielder<(), ()>;
@@ -71,9 +74,9 @@ impl Fiber {
         self.coroutine.resume(());
     }
 
-    /// The addresses of its stack.
+    /// The addresses of its stack, without the guard page.
     pub(super) fn stack(&self) -> Range<usize> {
-        self.stack.clone()
+        self.stack.start + LARGEST_PAGE..self.stack.end
     }
 
     /// Forgets what it was doing, wherever it paused, and starts afresh.

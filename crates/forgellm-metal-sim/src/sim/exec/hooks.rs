@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_void};
 
 use super::worker::Lane;
 use super::{Access, AccessKind, Position, Scene, Stop};
-use crate::sim::abi::{EXCHANGE_BYTES, Host, KIND_LOAD, KIND_STORE, SCOPE_SIMDGROUP, Thread};
+use crate::sim::abi::{EXCHANGE_BYTES, Host, KIND_LOAD, KIND_STORE, SCOPE_SIMDGROUP, Thread, UNALIGNED};
 
 /// The table that every loaded object gets.
 pub(in crate::sim) static HOST: Host =
@@ -156,8 +156,15 @@ unsafe fn access(kind: AccessKind, address: usize, bytes: u64, pc: *const c_void
         }
         let worker = (*lane).worker;
         let Some(watch) = (*worker).watch else { return };
-        let scene = Scene { thread: &(*lane).thread, stack: &(*lane).stack, memory: &(*worker).memory };
-        let access = Access { kind, address, bytes: bytes as usize, pc: pc as usize };
+        let scene = Scene {
+            thread: &(*lane).thread,
+            stack: &(*lane).stack,
+            lent: (*worker).lent(),
+            memory: &(*worker).memory,
+        };
+        let aligned = bytes & UNALIGNED == 0;
+        let bytes = (bytes & !UNALIGNED) as usize;
+        let access = Access { kind, address, bytes, pc: pc as usize, aligned };
         if !(*watch).access(&scene, access) {
             stop(lane, Stop::Finding);
         }

@@ -113,6 +113,7 @@ fn meet_at_one_place(
     let live = worker.simdgroups[absent / LANES].live & 1 << (absent % LANES) != 0;
     let elsewhere = if live { worker.lanes[absent].pc } else { 0 };
     Err(Stop::Divergent(Divergence {
+        matrix: false,
         what,
         waits: (position(first), pc),
         absent: (position(absent), elsewhere),
@@ -132,6 +133,7 @@ fn same_matrix_operations(worker: &Worker, index: usize, lanes: u32) -> Result<(
     match (most, fewest) {
         (Some(most), Some(fewest)) if most.matrix_operations != fewest.matrix_operations => {
             Err(Stop::Divergent(Divergence {
+                matrix: true,
                 what: "simdgroup matrix operation",
                 waits: (Position::of(most), worker.matrix_pc),
                 absent: (Position::of(fewest), 0),

@@ -20,6 +20,7 @@ mod watch;
 mod worker;
 
 pub use memory::ThreadgroupMemory;
+pub(super) use order::Order;
 pub use pool::Executor;
 pub use watch::{Access, AccessKind, Scene, Watch};
 
@@ -120,7 +121,9 @@ pub enum Stop {
 /// A barrier that not all threads reach.
 #[derive(Debug, Clone)]
 pub struct Divergence {
-    /// What kind of meeting it is: `threadgroup_barrier`, `simdgroup_barrier`, `simdgroup matrix operation`.
+    /// It is a simdgroup-matrix operation rather than a barrier.
+    pub matrix: bool,
+    /// Its name.
     pub what: &'static str,
     /// A thread that waits.
     pub waits: (Position, usize),

@@ -13,7 +13,7 @@ use super::memory::ThreadgroupMemory;
 use super::order::Order;
 use super::simdgroup::Simdgroup;
 use super::{Dispatch, Entry, Shared, Stop, Watch, meeting};
-use crate::sim::abi::{BUFFERS, LANES, Thread};
+use crate::sim::abi::{BUFFERS, Host, LANES, Thread};
 use crate::sim::module::Module;
 
 /// A GPU thread. It begins with what kernels see of it.
@@ -188,9 +188,24 @@ impl Worker {
             }
         }
         if let Some(watch) = dispatch.watch {
-            watch.begin_threadgroup();
+            watch.begin_threadgroup(position);
         }
         Ok(())
+    }
+
+    /// The memory that kernels read without its being a buffer: their threads, the exchange, the tables of
+    /// buffers and of functions.
+    pub(super) fn lent(&self) -> [Range<usize>; 4] {
+        let threads = self.lanes.as_ptr_range();
+        let exchange = self.simdgroups.as_ptr_range();
+        let tables = std::ptr::from_ref(self);
+        let functions = &raw const hooks::HOST;
+        [
+            threads.start as usize..threads.end as usize,
+            exchange.start as usize..exchange.end as usize,
+            tables as usize..tables as usize + size_of::<Self>(),
+            functions as usize..functions as usize + size_of::<Host>(),
+        ]
     }
 
     /// A fiber that runs no thread.
