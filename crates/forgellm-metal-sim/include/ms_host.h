@@ -47,9 +47,12 @@ __attribute__((visibility("protected"))) extern const ms_host *ms_host_table;
   static __attribute__((noinline, unused, convergent, nomerge, no_sanitize("address", "kernel-address")))
 #define MS_RETURN_ADDRESS __builtin_extract_return_addr(__builtin_return_address(0))
 
+// Shared code of the library: one copy per type, however often kernels use it; its accesses (to exchange slots, to
+// matrices of lane 0) are never reported.
+#define MS_SHARED static __attribute__((noinline, unused, no_sanitize("address", "kernel-address")))
+// Small code whose own accesses a traced build must not report.
 #if MS_TRACED
-// In a traced build the library's own accesses (to exchange slots, matrices of lane 0) must not be reported.
-#define MS_UNTRACED static __attribute__((noinline, unused, no_sanitize("address", "kernel-address")))
+#define MS_UNTRACED MS_SHARED
 #else
 #define MS_UNTRACED static inline __attribute__((always_inline, unused))
 #endif

@@ -106,26 +106,34 @@ struct bits_xor {
 
 // A tree over 32 lanes (lane i with lane i + 16, then + 8, ...): the order of a butterfly of shuffles.
 template <typename T, typename Op>
+MS_SHARED T combine(const slots<T> &slots, Op op, uint mask, uint first_lane, uint count) {
+  T values[lanes];
+  T neutral = op.neutral(slots[uint(__builtin_ctz(mask))].value);
+  for (uint i = 0; i < count; ++i)
+    values[i] = mask >> (first_lane + i) & 1 ? slots[first_lane + i].value : neutral;
+  for (uint half_way = count / 2; half_way > 0; half_way /= 2)
+    for (uint i = 0; i < half_way; ++i) values[i] = op(values[i], values[i + half_way]);
+  return values[0];
+}
+
+MS_INLINE uint group_mask(uint active, uint first_lane, uint count) {
+  return count == 32 ? active : active & (((1u << count) - 1) << first_lane);
+}
+
+template <typename T, typename Op>
 MS_UNTRACED T reduce(const slots<T> &slots, Op op, uint first_lane, uint count) {
-  uint mask = count == 32 ? slots.active : slots.active & (((1u << count) - 1) << first_lane);
-  uint first = uint(__builtin_ctz(mask));
-  published<T> &leader = slots[first];
+  uint mask = group_mask(slots.active, first_lane, count);
+  published<T> &leader = slots[uint(__builtin_ctz(mask))];
   if (!leader.ready) {
-    T values[lanes];
-    T neutral = op.neutral(leader.value);
-    for (uint i = 0; i < count; ++i)
-      values[i] = mask >> (first_lane + i) & 1 ? slots[first_lane + i].value : neutral;
-    for (uint half_way = count / 2; half_way > 0; half_way /= 2)
-      for (uint i = 0; i < half_way; ++i) values[i] = op(values[i], values[i + half_way]);
-    leader.result = values[0];
+    leader.result = combine(slots, op, mask, first_lane, count);
     leader.ready = 1;
   }
   return leader.result;
 }
 
 template <typename T, typename Op>
-MS_UNTRACED T prefix(const slots<T> &slots, Op op, uint own, bool inclusive, uint first_lane, uint count) {
-  uint mask = count == 32 ? slots.active : slots.active & (((1u << count) - 1) << first_lane);
+MS_SHARED T prefix(const slots<T> &slots, Op op, uint own, bool inclusive, uint first_lane, uint count) {
+  uint mask = group_mask(slots.active, first_lane, count);
   published<T> &leader = slots[uint(__builtin_ctz(mask))];
   if (!leader.ready) {
     T total = op.neutral(leader.value);

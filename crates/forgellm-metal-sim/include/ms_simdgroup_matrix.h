@@ -83,12 +83,47 @@ MS_PLACE void gather(matrix<T> &m) {
   m.spread = false;
 }
 
-MS_PLACE void count_matrix(uint kind) { ms_host_table->matrix(kind, MS_RETURN_ADDRESS); }
 #if MS_TRACED
-#define MS_COUNT_MATRIX(kind) ms::count_matrix(kind)
+// Reports a whole matrix row by row, as accesses of the place that asked for it.
+MS_PLACE void trace_matrix(uint kind, const void *first, ulong row_bytes, uint bytes) {
+  ms_host_table->matrix(kind, MS_RETURN_ADDRESS);
+  if (kind == 2) return;
+  for (ulong r = 0; r < 8; ++r) {
+    const char *at = static_cast<const char *>(first) + r * row_bytes;
+    if (kind == 0) {
+      ms_host_table->load(at, bytes, MS_RETURN_ADDRESS);
+    } else {
+      ms_host_table->store(const_cast<char *>(at), bytes, MS_RETURN_ADDRESS);
+    }
+  }
+}
+#define MS_TRACE_MATRIX(kind, first, row_bytes, bytes) ms::trace_matrix(kind, first, row_bytes, bytes)
 #else
-#define MS_COUNT_MATRIX(kind) (void)0
+#define MS_TRACE_MATRIX(kind, first, row_bytes, bytes) (void)0
 #endif
+
+template <typename T>
+MS_SHARED void load_elements(T *elements, const T *first, ulong stride, bool transpose) {
+  if (!transpose) {
+    for (ulong r = 0; r < 8; ++r) __builtin_memcpy(elements + r * 8, first + r * stride, 8 * sizeof(T));
+    return;
+  }
+  for (ulong r = 0; r < 8; ++r)
+    for (ulong k = 0; k < 8; ++k) elements[k * 8 + r] = first[r * stride + k];
+}
+template <typename T>
+MS_SHARED void store_elements(T *first, const T *elements, ulong stride, bool transpose) {
+  if (!transpose) {
+    for (ulong r = 0; r < 8; ++r) __builtin_memcpy(first + r * stride, elements + r * 8, 8 * sizeof(T));
+    return;
+  }
+  for (ulong r = 0; r < 8; ++r)
+    for (ulong k = 0; k < 8; ++k) first[r * stride + k] = elements[k * 8 + r];
+}
+template <typename T>
+MS_SHARED void fill_elements(T *elements, T diagonal, T other) {
+  for (uint i = 0; i < 64; ++i) elements[i] = i % 9 == 0 ? diagonal : other;
+}
 
 typedef float row __attribute__((ext_vector_type(8)));
 template <typename T>
@@ -105,7 +140,7 @@ inline __attribute__((always_inline)) row load_row<bfloat>(const bfloat *from) {
 
 // d = a * b + c, summed over k in order and rounded to T once at the end.
 template <typename T, typename A, typename B, typename C>
-MS_UNTRACED void multiply_accumulate(T *d, const A *a, const B *b, const C *c) {
+MS_SHARED void multiply_accumulate(T *d, const A *a, const B *b, const C *c) {
   row rows[8];
   for (int k = 0; k < 8; ++k) rows[k] = load_row(b + k * 8);
   row result[8];
@@ -131,8 +166,7 @@ struct simdgroup_matrix<T, 8, 8> {
   // A diagonal matrix.
   MS_INLINE_MEMBER explicit simdgroup_matrix(T diagonal) {
     ms_matrix.spread = false;
-    if (ms::performs())
-      for (int i = 0; i < 64; ++i) ms_matrix.elements[i] = i % 9 == 0 ? diagonal : T(0);
+    if (ms::performs()) ms::fill_elements(ms_matrix.elements, diagonal, T(0));
   }
   MS_INLINE_MEMBER vec<T, 2> &thread_elements() {
     if (!ms_matrix.spread) ms::spread(ms_matrix);
@@ -157,8 +191,7 @@ template <typename T, int Columns, int Rows = Columns>
 MS_INLINE simdgroup_matrix<T, Columns, Rows> make_filled_simdgroup_matrix(T value) {
   simdgroup_matrix<T, Columns, Rows> r;
   r.ms_matrix.spread = false;
-  if (ms::performs())
-    for (int i = 0; i < 64; ++i) r.ms_matrix.elements[i] = value;
+  if (ms::performs()) ms::fill_elements(r.ms_matrix.elements, value, value);
   return r;
 }
 template <typename T, int Columns, int Rows = Columns>
@@ -166,33 +199,24 @@ MS_INLINE simdgroup_matrix<T, Columns, Rows> make_diagonal_simdgroup_matrix(T va
   return simdgroup_matrix<T, Columns, Rows>(value);
 }
 
-#define MS_MATRIX_MEMORY(space)                                                                              \
-  template <typename T>                                                                                      \
-  MS_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8> &d, const space T *source, ulong elements_per_row = 8, \
-                                ulong2 origin = 0, bool transpose = false) {                                 \
-    d.ms_matrix.spread = false;                                                                              \
-    if (!ms::performs()) return;                                                                             \
-    MS_COUNT_MATRIX(0);                                                                                      \
-    const space T *first = source + origin[1] * elements_per_row + origin[0];                                \
-    for (int r = 0; r < 8; ++r)                                                                              \
-      for (int k = 0; k < 8; ++k)                                                                            \
-        d.ms_matrix.elements[transpose ? k * 8 + r : r * 8 + k] = first[ulong(r) * elements_per_row + k];    \
-  }                                                                                                          \
-  template <typename T>                                                                                      \
-  MS_INLINE void simdgroup_store(const simdgroup_matrix<T, 8, 8> &a, space T *target, ulong elements_per_row = 8, \
-                                 ulong2 origin = 0, bool transpose = false) {                                \
-    T *elements = a.ms_whole();                                                                              \
-    if (!ms::performs()) return;                                                                             \
-    MS_COUNT_MATRIX(1);                                                                                      \
-    space T *first = target + origin[1] * elements_per_row + origin[0];                                      \
-    for (int r = 0; r < 8; ++r)                                                                              \
-      for (int k = 0; k < 8; ++k)                                                                            \
-        first[ulong(r) * elements_per_row + k] = elements[transpose ? k * 8 + r : r * 8 + k];                \
-  }
-#define MS_NOTHING
-MS_MATRIX_MEMORY(MS_NOTHING)
-#undef MS_NOTHING
-#undef MS_MATRIX_MEMORY
+template <typename T>
+MS_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8> &d, const T *source, ulong elements_per_row = 8,
+                              ulong2 origin = 0, bool transpose = false) {
+  d.ms_matrix.spread = false;
+  if (!ms::performs()) return;
+  const T *first = source + origin[1] * elements_per_row + origin[0];
+  MS_TRACE_MATRIX(0, first, elements_per_row * sizeof(T), 8 * sizeof(T));
+  ms::load_elements(d.ms_matrix.elements, first, elements_per_row, transpose);
+}
+template <typename T>
+MS_INLINE void simdgroup_store(const simdgroup_matrix<T, 8, 8> &a, T *target, ulong elements_per_row = 8,
+                               ulong2 origin = 0, bool transpose = false) {
+  T *elements = a.ms_whole();
+  if (!ms::performs()) return;
+  T *first = target + origin[1] * elements_per_row + origin[0];
+  MS_TRACE_MATRIX(1, first, elements_per_row * sizeof(T), 8 * sizeof(T));
+  ms::store_elements(first, elements, elements_per_row, transpose);
+}
 
 template <typename T, typename A, typename B, typename C>
 MS_INLINE void simdgroup_multiply_accumulate(simdgroup_matrix<T, 8, 8> &d, const simdgroup_matrix<A, 8, 8> &a,
@@ -203,7 +227,7 @@ MS_INLINE void simdgroup_multiply_accumulate(simdgroup_matrix<T, 8, 8> &d, const
   C *before = c.ms_whole();
   d.ms_matrix.spread = false;
   if (!ms::performs()) return;
-  MS_COUNT_MATRIX(2);
+  MS_TRACE_MATRIX(2, nullptr, 0, 0);
   ms::multiply_accumulate(d.ms_matrix.elements, left, right, before);
 }
 template <typename T, typename A, typename B>
@@ -213,7 +237,7 @@ MS_INLINE void simdgroup_multiply(simdgroup_matrix<T, 8, 8> &d, const simdgroup_
   B *right = b.ms_whole();
   d.ms_matrix.spread = false;
   if (!ms::performs()) return;
-  MS_COUNT_MATRIX(2);
+  MS_TRACE_MATRIX(2, nullptr, 0, 0);
   ms::multiply_accumulate(d.ms_matrix.elements, left, right, static_cast<const T *>(nullptr));
 }
 template <typename T>
