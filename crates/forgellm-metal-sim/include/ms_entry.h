@@ -56,6 +56,13 @@ struct value<metal::vec<T, N>> {
 };
 template <typename T>
 struct value<const T> : value<T> {};
+// Values that are computed rather than stored.
+constexpr uint32_t zero_origin[3] = {0, 0, 0};
+MS_INLINE uint32_t quadgroups(const ms_thread *thread) {
+  const uint32_t *size = thread->threads_per_threadgroup;
+  return (size[0] * size[1] * size[2] + 3) / 4;
+}
+
 template <typename T, typename V>
 MS_INLINE T builtin(V from) {
   return value<T>::from(from);

@@ -1,4 +1,4 @@
-// Everything a translated kernel includes. The qualifiers of the language come last: they are macros, and the headers
+// Everything a translated kernel includes. The language's own words come last: they are macros, and the headers
 // above must not see them.
 #pragma once
 #include "ms_atomic.h"
@@ -14,6 +14,9 @@ extern "C" {
 const ms_host *ms_host_table = nullptr;
 }
 
+// `half` and `bfloat` are keywords: no variable can have these names.
+#define half _Float16
+#define bfloat __bf16
 #define device
 #define constant const
 #define threadgroup

@@ -2,7 +2,7 @@
 
 use super::lexer::{Token, Tokens, row_tokens};
 
-/// Changes to a text: tokens removed or replaced, text added before or after one.
+/// Changes to a text: tokens removed or replaced, text added after one.
 pub(super) struct Edits<'t> {
     tokens: &'t Tokens<'t>,
     changes: Vec<Change>,
@@ -11,7 +11,6 @@ pub(super) struct Edits<'t> {
 
 #[derive(Default, Clone)]
 struct Change {
-    before: String,
     replacement: Option<String>,
     after: String,
 }
@@ -29,10 +28,6 @@ impl<'t> Edits<'t> {
 
     pub fn replace(&mut self, i: usize, text: impl Into<String>) {
         self.changes[i].replacement = Some(text.into());
-    }
-
-    pub fn before(&mut self, i: usize, text: &str) {
-        self.changes[i].before.push_str(text);
     }
 
     pub fn after(&mut self, i: usize, text: &str) {
@@ -70,7 +65,6 @@ impl<'t> Edits<'t> {
                 seen.clear();
             }
             let mut piece = " ".repeat(token.spaces);
-            piece.push_str(&change.before);
             let start = column + piece.len() as u32;
             match &change.replacement {
                 Some(replacement) => piece.push_str(replacement),

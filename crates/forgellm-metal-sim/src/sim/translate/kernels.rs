@@ -277,7 +277,9 @@ impl<'t> Translator<'t> {
                 arguments.join(", ")
             ),
         );
+        let constants = self.uses.constants(&callee.function, &self.constants.declared);
         self.kernels.push(KernelInfo {
+            constants,
             name: callee.name,
             entry,
             at: position,

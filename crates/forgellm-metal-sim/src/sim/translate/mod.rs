@@ -19,6 +19,7 @@ mod parameters;
 mod rules;
 mod spaces;
 mod spellings;
+mod uses;
 
 pub use emit::LineMap;
 pub use error::{Position, TranslateError};
@@ -36,6 +37,8 @@ pub struct KernelInfo {
     pub parameters: Vec<Parameter>,
     /// `max_total_threads_per_threadgroup`, where it is written as a number.
     pub max_total_threads: Option<u32>,
+    /// The indexes of function constants without whose values it cannot run.
+    pub constants: Vec<u32>,
 }
 
 /// One parameter of a kernel.
@@ -126,6 +129,7 @@ pub fn translate(preprocessed: &str, label: &str) -> Result<Translation, Transla
         kernels: Vec::new(),
         templates: Vec::new(),
         constants: constants::Constants::default(),
+        uses: uses::Uses::new(&tokens),
         threadgroup_variables: 0,
         seen: spaces::Seen::new(),
     };
@@ -149,6 +153,7 @@ struct Translator<'t> {
     kernels: Vec<KernelInfo>,
     templates: Vec<kernels::Template>,
     constants: constants::Constants,
+    uses: uses::Uses<'t>,
     /// Threadgroup variables so far: each has a number of its own.
     threadgroup_variables: u32,
     seen: spaces::Seen,
