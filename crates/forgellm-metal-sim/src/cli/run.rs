@@ -157,7 +157,7 @@ fn flag_of(error: &GpuError) -> &'static str {
     match error {
         GpuError::UnknownFunction { .. } => "--kernel",
         GpuError::Constant { .. } => "--constant",
-        GpuError::Argument { problem, .. } => match problem {
+        GpuError::Argument { problem, .. } => match **problem {
             ArgumentProblem::MissingThreadgroupMemory { .. }
             | ArgumentProblem::ThreadgroupAlignment { .. }
             | ArgumentProblem::ThreadgroupMemory { .. } => "--threadgroup-memory",

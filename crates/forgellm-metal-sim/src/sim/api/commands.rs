@@ -143,7 +143,7 @@ impl Encoder<'_> {
             commands: self.commands.label.clone(),
             encoder: self.label.clone(),
             kernel: kernel.unwrap_or_else(|| "(none yet)".to_owned()),
-            problem,
+            problem: Box::new(problem),
         });
     }
 }

@@ -57,10 +57,10 @@ pub enum GpuError {
         /// The kernel.
         kernel: String,
         /// What is wrong.
-        problem: ArgumentProblem,
+        problem: Box<ArgumentProblem>,
     },
     /// A kernel did what the language or the simulator refuses.
-    #[error("commands '{commands}', kernel '{kernel}', {position}: {message}{place}")]
+    #[error("commands '{commands}', kernel '{kernel}', {position}: {message}")]
     Kernel {
         /// The command buffer's label.
         commands: String,
@@ -68,10 +68,8 @@ pub enum GpuError {
         kernel: String,
         /// The thread.
         position: Position,
-        /// What it did.
+        /// What it did, and where in the text.
         message: String,
-        /// ` (file:line)`, or nothing.
-        place: String,
     },
     /// The sanitizers found something.
     #[error("commands '{commands}':\n{report}")]

@@ -136,7 +136,8 @@ struct Specialised {
 impl Pipeline {
     pub(super) fn new(library: &Library, function: &str, constants: &[Constant]) -> Result<Self, GpuError> {
         let kernel = library.kernel(function)?;
-        let constants = specialise(library, function, constants)?;
+        let needed = &library.kernels()[kernel].constants;
+        let constants = specialise(library, function, needed, constants)?;
         let symbol = &library.kernels()[kernel].entry;
         let plain = library.inner.plain.entry(symbol)?;
         let traced = library.inner.traced.as_ref().map(|module| module.entry(symbol)).transpose()?;
@@ -171,6 +172,7 @@ impl Pipeline {
 fn specialise(
     library: &Library,
     function: &str,
+    needed: &[u32],
     constants: &[Constant],
 ) -> Result<Vec<module::Constant>, GpuError> {
     let problem = |index: u32, problem: String| GpuError::Constant {
@@ -196,6 +198,10 @@ fn specialise(
     let mut values = Vec::new();
     for declared in library.constants() {
         let given = constants.iter().rfind(|constant| constant.index == declared.index);
+        if given.is_none() && needed.contains(&declared.index) {
+            let (name, ty) = (&declared.name, &declared.ty);
+            return Err(problem(declared.index, format!(" ('{name}', of type {ty}) has no value")));
+        }
         let bytes = given.map(|constant| constant.value.bytes()).unwrap_or_default();
         values.push(module::Constant { index: declared.index, bytes });
     }

@@ -232,19 +232,21 @@ fn stopped(stop: Stop, commands: &str, encoded: &Encoded, module: &Module) -> Gp
     };
     match stop {
         Stop::Refused { message, position, pc } => {
-            GpuError::Kernel { commands, kernel, position, message, place: at(pc) }
+            let message = format!("{message}{}", at(pc));
+            GpuError::Kernel { commands, kernel, position, message }
         }
         Stop::Memory(reason) => GpuError::Threads { commands, kernel, reason },
         Stop::Divergent(divergence) => {
             let (position, pc) = divergence.waits;
             let (absent, elsewhere) = divergence.absent;
             let message = format!(
-                "{} that not all threads reach: {}{}",
+                "{}{} that not all threads reach: {}{}",
                 divergence.what,
+                at(pc),
                 absence(absent, elsewhere),
                 at(elsewhere)
             );
-            GpuError::Kernel { commands, kernel, position, message, place: at(pc) }
+            GpuError::Kernel { commands, kernel, position, message }
         }
         Stop::Finding => {
             // Only a watched dispatch ends so, and it has its report.

@@ -122,12 +122,14 @@ const COMMON: &[&str] = &[
 
 /// The traced build uses the compiler's address instrumentation for its calls before each access, of every size and
 /// for copies too; its runtime library is not involved. Vectorisation would join accesses that the kernel made one by
-/// one.
+/// one, and the combination of vector instructions would take a vector's access apart.
 const TRACED: &[&str] = &[
     "-DMS_TRACED=1",
     "-fsanitize=kernel-address",
     "-fno-vectorize",
     "-fno-slp-vectorize",
+    "-mllvm",
+    "-disable-vector-combine",
     "-mllvm",
     "-asan-instrumentation-with-call-threshold=0",
     "-mllvm",

@@ -162,9 +162,10 @@ unsafe fn access(kind: AccessKind, address: usize, bytes: u64, pc: *const c_void
             lent: (*worker).lent(),
             memory: &(*worker).memory,
         };
-        let aligned = bytes & UNALIGNED == 0;
-        let bytes = (bytes & !UNALIGNED) as usize;
-        let access = Access { kind, address, bytes, pc: pc as usize, aligned };
+        let size = (bytes & !UNALIGNED) as usize;
+        let natural = bytes & UNALIGNED == 0 && size.is_power_of_two() && size <= 16;
+        let alignment = if natural { size } else { 1 };
+        let access = Access { kind, address, bytes: size, pc: pc as usize, alignment };
         if !(*watch).access(&scene, access) {
             stop(lane, Stop::Finding);
         }

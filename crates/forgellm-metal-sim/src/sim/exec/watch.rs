@@ -23,8 +23,8 @@ pub struct Access {
     pub(in crate::sim) address: usize,
     pub(in crate::sim) bytes: usize,
     pub(in crate::sim) pc: usize,
-    /// The compiler relies on an address that is a multiple of `bytes`.
-    pub(in crate::sim) aligned: bool,
+    /// What the address must be a multiple of.
+    pub(in crate::sim) alignment: usize,
 }
 
 /// Who accesses, and which memory is its own.

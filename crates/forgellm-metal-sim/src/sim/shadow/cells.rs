@@ -163,7 +163,7 @@ impl Cells {
             let Some(page) = self.pages.get_mut(at / PAGE) else { return race };
             let page = page
                 .get_or_insert_with(|| Box::new(Page { fine: false, cells: vec![Cell::EMPTY; PAGE / 4] }));
-            if !page.fine && (at % 4 != 0 || end % 4 != 0) {
+            if !page.fine && !(at.is_multiple_of(4) && end.is_multiple_of(4)) {
                 page.cells = page.cells.iter().flat_map(|cell| [*cell; 4]).collect();
                 page.fine = true;
             }

@@ -230,7 +230,9 @@ impl State<'_, '_> {
             });
             return false;
         }
-        self.alignment(access, record, &memory);
+        if !self.aligned(access, record, &memory) {
+            return false;
+        }
         let Some(written) = self.bindings[index].written else { return true };
         let order = self.order(thread, DEVICE);
         let (range, cells) = &mut self.interval.written[written];
@@ -296,7 +298,9 @@ impl State<'_, '_> {
         if stores {
             self.writer[bytes].fill(number);
         }
-        self.alignment(access, record, &memory(access.address));
+        if !self.aligned(access, record, &memory(access.address)) {
+            return false;
+        }
         let order = self.order(scene.thread, THREADGROUP);
         if let Some((past, at)) = self.cells.access(offset, access.bytes, record, &order) {
             self.race(record, past, memory(range.start + at));
@@ -330,14 +334,16 @@ impl State<'_, '_> {
         });
     }
 
-    fn alignment(&mut self, access: Access, record: Record, memory: &Memory) {
-        let power = access.bytes.is_power_of_two() && access.bytes <= 16;
-        if access.aligned && power && !access.address.is_multiple_of(access.bytes) {
-            let detail = format!("its type asks for a multiple of {}", access.bytes);
+    /// Whether an access has the address that its type asks for. If not, the processor may refuse it.
+    fn aligned(&mut self, access: Access, record: Record, memory: &Memory) -> bool {
+        let aligned = access.address.is_multiple_of(access.alignment);
+        if !aligned {
+            let detail = format!("its type asks for a multiple of {}", access.alignment);
             self.interval.found(FindingKind::Misaligned, (record.pc(), 0), |interval| {
                 (interval.describe(record), None, Some(memory.clone()), detail)
             });
         }
+        aligned
     }
 
     fn race(&mut self, now: Record, past: Record, memory: Memory) {
