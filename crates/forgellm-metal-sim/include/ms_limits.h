@@ -3,10 +3,13 @@
 #include "ms_traits.h"
 
 namespace metal {
+// Kernels in the wild specialise this name for their own types.
 template <typename T>
-struct numeric_limits {
+struct _numeric_limits_impl {
   static constexpr bool is_specialized = false;
 };
+template <typename T>
+struct numeric_limits : _numeric_limits_impl<remove_cv_t<T>> {};
 
 template <typename T>
 struct ms_integer_limits {
@@ -29,7 +32,7 @@ struct ms_integer_limits {
 };
 #define MS_LIMITS(T) \
   template <>        \
-  struct numeric_limits<T> : ms_integer_limits<T> {};
+  struct _numeric_limits_impl<T> : ms_integer_limits<T> {};
 MS_LIMITS(char)
 MS_LIMITS(signed char)
 MS_LIMITS(uchar)
@@ -41,7 +44,7 @@ MS_LIMITS(long)
 MS_LIMITS(ulong)
 #undef MS_LIMITS
 template <>
-struct numeric_limits<bool> : ms_integer_limits<bool> {
+struct _numeric_limits_impl<bool> : ms_integer_limits<bool> {
   static constexpr int digits = 1;
   static constexpr bool max() { return true; }
   static constexpr bool min() { return false; }
@@ -50,7 +53,7 @@ struct numeric_limits<bool> : ms_integer_limits<bool> {
 
 #define MS_LIMITS(T, DIGITS, DIGITS10, MAX_DIGITS10, MAX_EXPONENT, MAX, MIN, DENORM, EPSILON)      \
   template <>                                                                                      \
-  struct numeric_limits<T> {                                                                       \
+  struct _numeric_limits_impl<T> {                                                                   \
     static constexpr bool is_specialized = true;                                                   \
     static constexpr bool is_integer = false;                                                      \
     static constexpr bool is_exact = false;                                                        \
@@ -77,6 +80,4 @@ MS_LIMITS(float, 24, 6, 9, 128, 0x1.fffffep127f, 0x1p-126f, 0x1p-149f, 0x1p-23f)
 MS_LIMITS(half, 11, 3, 5, 16, 65504.0f, 0x1p-14f, 0x1p-24f, 0x1p-10f)
 MS_LIMITS(bfloat, 8, 2, 4, 128, 0x1.fep127f, 0x1p-126f, 0x1p-133f, 0x1p-7f)
 #undef MS_LIMITS
-template <typename T>
-struct numeric_limits<const T> : numeric_limits<T> {};
 }  // namespace metal

@@ -163,6 +163,12 @@ MS_UNTRACED uint ballot_bits(const slots<uint> &slots) {
 }  // namespace ms
 
 namespace metal {
+// Whether simdgroup functions take the type. Kernels in the wild ask by this name.
+template <typename T>
+struct __is_valid_simdgroup_type : bool_constant<is_arithmetic_v<T> && sizeof(T) <= 4 && !is_same_v<T, bool>> {};
+template <typename T, int N>
+struct __is_valid_simdgroup_type<vec<T, N>> : __is_valid_simdgroup_type<T> {};
+
 enum class mem_flags : uint {
   mem_none = 0,
   mem_device = 1,

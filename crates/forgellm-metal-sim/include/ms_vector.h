@@ -231,10 +231,13 @@ struct ms_shape<packed_vec<T, N>> : ms_shape<vec<T, N>> {};
 // 0 for what is not a vector.
 template <typename T>
 struct vec_elements : integral_constant<size_t, ms_shape<remove_cv_t<T>>::elements> {};
+// Kernels in the wild specialise this name for their own types.
 template <typename T>
-struct make_scalar {
-  typedef typename ms_shape<remove_cv_t<T>>::scalar type;
+struct _make_scalar_impl {
+  typedef typename ms_shape<T>::scalar type;
 };
+template <typename T>
+struct make_scalar : _make_scalar_impl<remove_cv_t<T>> {};
 template <typename T>
 using make_scalar_t = typename make_scalar<T>::type;
 template <typename T>

@@ -76,18 +76,11 @@ pub(super) struct Attribute<'t> {
 }
 
 impl Attribute<'_> {
-    /// The only argument, if it is a number.
+    /// The argument's value, if it is an expression of numbers: `3`, `(600 + 1)`.
     pub fn number(&self) -> Option<u32> {
-        match self.arguments {
-            [one] if one.kind == Kind::Number => {
-                let digits = one.text.trim_end_matches(['u', 'U', 'l', 'L']);
-                match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-                    Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).ok(),
-                    None => digits.parse().ok(),
-                }
-            }
-            _ => None,
-        }
+        let mut rest = self.arguments;
+        let value = sum(&mut rest)?;
+        if rest.is_empty() { u32::try_from(value).ok() } else { None }
     }
 
     /// The argument as string literals, joined: `("a" "b")`.
@@ -141,5 +134,49 @@ pub(super) fn list<'t>(tokens: &'t [Token<'t>], i: usize) -> Option<(Vec<Attribu
             at = end + 1;
         }
         found.push(Attribute { name, arguments, at: first });
+    }
+}
+
+/// `a + b - c` at the start of `tokens`, which then starts after it.
+fn sum(tokens: &mut &[Token<'_>]) -> Option<i64> {
+    let mut value = product(tokens)?;
+    while let [operator, rest @ ..] = *tokens
+        && (operator.is("+") || operator.is("-"))
+    {
+        *tokens = rest;
+        let right = product(tokens)?;
+        value = if operator.is("+") { value.checked_add(right)? } else { value.checked_sub(right)? };
+    }
+    Some(value)
+}
+
+fn product(tokens: &mut &[Token<'_>]) -> Option<i64> {
+    let mut value = operand(tokens)?;
+    while let [operator, rest @ ..] = *tokens
+        && (operator.is("*") || operator.is("/"))
+    {
+        *tokens = rest;
+        let right = operand(tokens)?;
+        value = if operator.is("*") { value.checked_mul(right)? } else { value.checked_div(right)? };
+    }
+    Some(value)
+}
+
+fn operand(tokens: &mut &[Token<'_>]) -> Option<i64> {
+    let [first, rest @ ..] = *tokens else { return None };
+    *tokens = rest;
+    if first.is("(") {
+        let value = sum(tokens)?;
+        let [close, rest @ ..] = *tokens else { return None };
+        *tokens = rest;
+        return close.is(")").then_some(value);
+    }
+    if first.kind != Kind::Number {
+        return None;
+    }
+    let digits = first.text.trim_end_matches(['u', 'U', 'l', 'L']);
+    match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        Some(hexadecimal) => i64::from_str_radix(hexadecimal, 16).ok(),
+        None => digits.parse().ok(),
     }
 }

@@ -185,7 +185,9 @@ impl<'t> Translator<'t> {
                                 })
                                 .map_or("", |t| t.text);
                             let inner: Vec<&str> = scope.iter().copied().chain([name]).collect();
+                            self.classes.push(start);
                             self.declarations(i + 1, close, &inner)?;
+                            self.classes.pop();
                         }
                     } else if parentheses && !assigned && !self.initializer(i, head) {
                         if !self.is_kernel(head, i) && self.repeats(start, i, (i + 1, close), scope)? {

@@ -132,6 +132,7 @@ pub fn translate(preprocessed: &str, label: &str) -> Result<Translation, Transla
         uses: uses::Uses::new(&tokens),
         threadgroup_variables: 0,
         seen: spaces::Seen::new(),
+        classes: Vec::new(),
     };
     translator.spellings();
     translator.declarations(0, tokens.all.len(), &[])?;
@@ -157,4 +158,6 @@ struct Translator<'t> {
     /// Threadgroup variables so far: each has a number of its own.
     threadgroup_variables: u32,
     seen: spaces::Seen,
+    /// First tokens of the classes around the current declaration.
+    classes: Vec<usize>,
 }

@@ -38,7 +38,8 @@ impl<'t> Translator<'t> {
         let (head, head_spaces) = self.erased(start, head_end, constructor_end);
         let (body_text, body_spaces) = self.erased(body.0, body.1, None);
         let has_spaces = head_spaces || body_spaces;
-        let key = format!("{}::{head}", scope.join("::"));
+        // A class is told from its specialisations by where it stands.
+        let key = format!("{}::{:?}::{head}", scope.join("::"), self.classes);
         let Some(earlier) = self.seen.get(&key) else {
             self.seen.insert(key, Earlier { body: body_text, has_spaces });
             return Ok(false);
