@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
 
-use super::worker::Lane;
+use super::worker::{Lane, pause, stop};
 use super::{Access, AccessKind, Position, Scene, Stop};
 use crate::sim::abi::{EXCHANGE_BYTES, Host, KIND_LOAD, KIND_STORE, SCOPE_SIMDGROUP, Thread, UNALIGNED};
 
@@ -32,27 +32,6 @@ extern "C" fn thread() -> *const Thread {
 
 /// # Safety
 /// `lane` is the current thread.
-#[inline(always)]
-unsafe fn pause(lane: *mut Lane) {
-    // SAFETY: it was set when the thread began on its fiber.
-    unsafe { (*(*lane).pause).suspend(()) };
-}
-
-/// Ends the dispatch. The kernel never goes on.
-///
-/// # Safety
-/// `lane` is the current thread.
-#[cold]
-unsafe fn stop(lane: *mut Lane, reason: Stop) {
-    // SAFETY: the worker outlives its lanes. The reason moves into it, so this frame owns nothing when it pauses.
-    unsafe {
-        (*(*lane).worker).stop = Some(reason);
-        loop {
-            pause(lane);
-        }
-    }
-}
-
 #[cold]
 unsafe fn refuse(lane: *mut Lane, message: String, pc: *const c_void) {
     // SAFETY: `lane` is the current thread.
@@ -106,6 +85,7 @@ extern "C" fn exchange(
         match size {
             4 => slot.cast::<[u8; 4]>().write(value.cast::<[u8; 4]>().read()),
             8 => slot.cast::<[u8; 8]>().write(value.cast::<[u8; 8]>().read()),
+            12 => slot.cast::<[u8; 12]>().write(value.cast::<[u8; 12]>().read()),
             16 => slot.cast::<[u8; 16]>().write(value.cast::<[u8; 16]>().read()),
             _ => std::ptr::copy_nonoverlapping(value.cast(), slot, size as usize),
         }

@@ -1,5 +1,6 @@
 //! The state of one simdgroup: who runs, who waits, what was exchanged.
 
+use super::worker::Lane;
 use crate::sim::abi::{EXCHANGE_BYTES, LANES};
 
 /// What a lane publishes.
@@ -10,6 +11,8 @@ pub(super) struct Slot(pub(super) [u8; EXCHANGE_BYTES]);
 /// Lanes are bits. Each live lane is in exactly one of `runnable`, `at_exchange`, `at_simdgroup_barrier`,
 /// `at_threadgroup_barrier`, or is the one that runs.
 pub(super) struct Simdgroup {
+    /// Its first lane; the others follow.
+    pub(super) lanes: *mut Lane,
     /// Lanes that exist: fewer than 32 in the last simdgroup of a partial threadgroup.
     pub(super) exists: u32,
     /// Lanes that have not ended.
@@ -34,6 +37,7 @@ pub(super) struct Simdgroup {
 impl Simdgroup {
     pub(super) fn new() -> Self {
         Self {
+            lanes: std::ptr::null_mut(),
             exists: 0,
             live: 0,
             runnable: 0,

@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use super::fiber::{Fiber, Pause};
+use super::fiber::{Context, Fiber, switch};
 use super::hooks;
 use super::memory::ThreadgroupMemory;
 use super::order::Order;
@@ -22,9 +22,8 @@ pub(super) struct Lane {
     pub(super) thread: Thread,
     pub(super) worker: *mut Worker,
     pub(super) simdgroup: *mut Simdgroup,
-    /// Gives control back; valid while the thread has begun and not ended.
-    pub(super) pause: *const Pause,
-    fiber: usize,
+    /// Where it goes on when it waits.
+    context: Context,
     pub(super) stack: Range<usize>,
     /// Where it waits, with which `mem_flags`, and what it publishes.
     pub(super) pc: usize,
@@ -39,6 +38,8 @@ pub(super) struct Worker {
     fibers: Vec<Fiber>,
     /// Fibers that run no thread.
     free: Vec<usize>,
+    /// Where the scheduler goes on.
+    scheduler: Context,
     pub(super) memory: ThreadgroupMemory,
     buffers: [*mut c_void; BUFFERS],
     threadgroup_buffers: [*mut c_void; BUFFERS],
@@ -65,6 +66,7 @@ impl Worker {
             simdgroups: Vec::new(),
             fibers: Vec::new(),
             free: Vec::new(),
+            scheduler: 0,
             memory: ThreadgroupMemory::new(),
             buffers: [std::ptr::null_mut(); BUFFERS],
             threadgroup_buffers: [std::ptr::null_mut(); BUFFERS],
@@ -128,14 +130,18 @@ impl Worker {
         let count = (x * y * z) as usize;
         let simdgroups = count.div_ceil(LANES);
         self.simdgroups.resize_with(simdgroups, Simdgroup::new);
-        for (index, simdgroup) in self.simdgroups.iter_mut().enumerate() {
-            let lanes = (count - index * LANES).min(LANES);
-            simdgroup.exists = u32::MAX >> (LANES - lanes);
-        }
         let grid = [0, 1, 2].map(|axis| dispatch.threadgroups[axis].saturating_mul(dispatch.threads[axis]));
         let states = self.simdgroups.as_mut_ptr();
         let (buffers, threadgroup_buffers) = (self.buffers.as_ptr(), self.threadgroup_buffers.as_ptr());
         self.lanes.clear();
+        self.lanes.reserve(count);
+        let first = self.lanes.as_mut_ptr();
+        for (index, simdgroup) in self.simdgroups.iter_mut().enumerate() {
+            let lanes = (count - index * LANES).min(LANES);
+            simdgroup.exists = u32::MAX >> (LANES - lanes);
+            // SAFETY: there is room for `count` of them.
+            simdgroup.lanes = unsafe { first.add(index * LANES) };
+        }
         self.lanes.extend((0..count as u32).map(|index| Lane {
             thread: Thread {
                 position_in_grid: [0; 3],
@@ -156,8 +162,7 @@ impl Worker {
             worker,
             // SAFETY: there are `simdgroups` of them.
             simdgroup: unsafe { states.add(index as usize / LANES) },
-            pause: std::ptr::null(),
-            fiber: 0,
+            context: 0,
             stack: 0..0,
             pc: 0,
             flags: 0,
@@ -208,24 +213,19 @@ impl Worker {
         ]
     }
 
-    /// A fiber that runs no thread.
-    fn free_fiber(&mut self) -> Result<usize, Stop> {
-        if let Some(index) = self.free.pop() {
-            return Ok(index);
+    /// Sees to it that there is a fiber that runs no thread.
+    fn provide_fiber(&mut self) -> Result<(), Stop> {
+        if self.free.is_empty() {
+            let index = self.fibers.len();
+            let worker: *mut Self = self;
+            let fiber = Fiber::new(run_threads, worker.cast(), index).map_err(|error| {
+                Stop::Memory(format!("no memory for the stack of a thread ({error}); {index} stacks are in use"))
+            })?;
+            self.fibers.push(fiber);
+            self.free.push(index);
         }
-        let index = self.fibers.len();
-        let fiber = Fiber::new(index, body(self, index)).map_err(|error| {
-            Stop::Memory(format!("no memory for the stack of a thread ({error}); {index} stacks are in use"))
-        })?;
-        self.fibers.push(fiber);
-        Ok(index)
+        Ok(())
     }
-}
-
-/// What a fiber does when it is resumed and runs no thread.
-fn body(worker: *mut Worker, fiber: usize) -> impl Fn(&Pause) + 'static {
-    // SAFETY: fibers are owned by their worker, which stays where it is, and only the scheduler resumes them.
-    move |pause| unsafe { run_threads(worker, fiber, pause) }
 }
 
 /// Runs one threadgroup to its end.
@@ -263,20 +263,10 @@ unsafe fn run_simdgroup(worker: *mut Worker, index: usize) -> Result<(), Stop> {
     // SAFETY: the vectors are neither moved nor resized while kernels run.
     unsafe {
         let simdgroup = (*worker).simdgroups.as_mut_ptr().add(index);
-        let lanes = (*worker).lanes.as_mut_ptr().add(index * LANES);
         loop {
             while (*simdgroup).runnable != 0 {
-                let next = choose((*simdgroup).runnable, &mut (*worker).random);
-                let lane = lanes.add(next as usize);
-                (*simdgroup).runnable &= !(1 << next);
-                if (*simdgroup).unstarted & 1 << next != 0 {
-                    (*simdgroup).unstarted &= !(1 << next);
-                    let fiber = (*worker).free_fiber()?;
-                    (*lane).fiber = fiber;
-                    (*lane).stack = (&(*worker).fibers)[fiber].stack();
-                }
-                hooks::set_current(lane);
-                (*(*worker).fibers.as_mut_ptr().add((*lane).fiber)).resume();
+                (*worker).provide_fiber()?;
+                hand_over(worker, simdgroup, &raw mut (*worker).scheduler);
                 if let Some(stop) = (*worker).stop.take() {
                     return Err(stop);
                 }
@@ -288,35 +278,107 @@ unsafe fn run_simdgroup(worker: *mut Worker, index: usize) -> Result<(), Stop> {
     }
 }
 
-/// Runs the current thread and, when it ends, others of its simdgroup that have not begun: on the same stack, without
-/// a switch.
+/// Goes on with a lane of the simdgroup that may run, or with the scheduler if there is none (or no fiber for it).
+/// Returns when somebody goes on with what is saved at `save`.
 ///
 /// # Safety
-/// Called on fiber `fiber` of `worker`, by a resumption for the current thread.
+/// Called by the scheduler or on a fiber of `worker`; `save` is where that one is looked for.
+// Not inlined: what it knows of the OS thread must not survive a switch.
 #[inline(never)]
-unsafe fn run_threads(worker: *mut Worker, fiber: usize, pause: &Pause) {
+unsafe fn hand_over(worker: *mut Worker, simdgroup: *mut Simdgroup, save: *mut Context) {
+    // SAFETY: the lanes of the simdgroup follow each other; the vectors do not move while kernels run.
+    unsafe {
+        let runnable = (*simdgroup).runnable;
+        let mut to = (*worker).scheduler;
+        if runnable != 0 {
+            let next = choose(runnable, &mut (*worker).random);
+            let lane = (*simdgroup).lanes.add(next as usize);
+            if (*simdgroup).unstarted & 1 << next == 0 {
+                to = (*lane).context;
+            } else if let Some(index) = (*worker).free.pop() {
+                let fiber = (*worker).fibers.as_ptr().add(index);
+                (*lane).stack = (*fiber).stack();
+                (*simdgroup).unstarted &= !(1 << next);
+                to = (*fiber).context;
+            } else {
+                return switch(save, to);
+            }
+            (*simdgroup).runnable &= !(1 << next);
+            hooks::set_current(lane);
+        }
+        switch(save, to);
+    }
+}
+
+/// Waits: others go on until somebody lets the lane run again.
+///
+/// # Safety
+/// `lane` is the current thread.
+#[inline]
+pub(super) unsafe fn pause(lane: *mut Lane) {
+    // SAFETY: worker and simdgroup outlive the lane.
+    unsafe { hand_over((*lane).worker, (*lane).simdgroup, &raw mut (*lane).context) };
+}
+
+/// Ends the dispatch: the scheduler finds the reason, and the lane never goes on.
+///
+/// # Safety
+/// `lane` is the current thread.
+#[cold]
+pub(super) unsafe fn stop(lane: *mut Lane, reason: Stop) {
+    // SAFETY: the worker outlives its lanes. The reason moves into it, so this frame owns nothing when it is left.
+    unsafe {
+        let worker = (*lane).worker;
+        (*worker).stop = Some(reason);
+        loop {
+            switch(&raw mut (*lane).context, (*worker).scheduler);
+        }
+    }
+}
+
+/// What runs on a fiber. Whenever it is gone on with, there is a current thread that has not begun: runs it and, when
+/// it ends, others of its simdgroup that have not begun, on the same stack and without a switch.
+///
+/// # Safety
+/// `worker` is the worker that owns the fiber with this index.
+unsafe extern "C" fn run_threads(worker: *mut u8, fiber: usize) {
+    let worker = worker.cast::<Worker>();
     // SAFETY: the scheduler has set the current thread; the vectors do not move while kernels run.
     unsafe {
-        let mut lane = hooks::current();
-        let Some(entry) = (*worker).entry else { return };
         loop {
-            (*lane).pause = pause;
-            entry(&raw const (*lane).thread);
-            let simdgroup = (*lane).simdgroup;
-            (*simdgroup).live &= !(1 << (*lane).thread.lane);
-            if (*simdgroup).unstarted == 0 {
-                break;
+            let simdgroup = run_unstarted(worker);
+            (*worker).free.push(fiber);
+            hand_over(worker, simdgroup, &raw mut (*(*worker).fibers.as_mut_ptr().add(fiber)).context);
+        }
+    }
+}
+
+/// # Safety
+/// As for [`run_threads`].
+// Not inlined, as `hand_over`.
+#[inline(never)]
+unsafe fn run_unstarted(worker: *mut Worker) -> *mut Simdgroup {
+    // SAFETY: as for `run_threads`.
+    unsafe {
+        let mut lane = hooks::current();
+        let simdgroup = (*lane).simdgroup;
+        loop {
+            if let Some(entry) = (*worker).entry {
+                entry(&raw const (*lane).thread);
             }
-            let next = choose((*simdgroup).unstarted, &mut (*worker).random);
+            (*simdgroup).live &= !(1 << (*lane).thread.lane);
+            let unstarted = (*simdgroup).unstarted;
+            if unstarted == 0 {
+                return simdgroup;
+            }
+            let next = choose(unstarted, &mut (*worker).random);
             (*simdgroup).unstarted &= !(1 << next);
             (*simdgroup).runnable &= !(1 << next);
-            let other = lane.sub((*lane).thread.lane as usize).add(next as usize);
-            (*other).fiber = fiber;
+            let other = (*simdgroup).lanes.add(next as usize);
             (*other).stack = (*lane).stack.clone();
             lane = other;
             hooks::set_current(lane);
         }
-        (*worker).free.push(fiber);
     }
 }
 
@@ -336,13 +398,11 @@ fn choose(lanes: u32, random: &mut Option<Order>) -> u32 {
 /// No kernel of `worker` runs.
 unsafe fn abandon(worker: *mut Worker) {
     // SAFETY: nothing else refers to the worker, and frames of kernels and hooks own nothing.
-    unsafe {
-        let worker_ref = &mut *worker;
-        worker_ref.free.clear();
-        for (index, fiber) in worker_ref.fibers.iter_mut().enumerate() {
-            fiber.restart(body(worker, index));
-            worker_ref.free.push(index);
-        }
+    let state = unsafe { &mut *worker };
+    state.free.clear();
+    for (index, fiber) in state.fibers.iter_mut().enumerate() {
+        fiber.restart(run_threads, worker.cast(), index);
+        state.free.push(index);
     }
     hooks::set_current(std::ptr::null_mut());
 }

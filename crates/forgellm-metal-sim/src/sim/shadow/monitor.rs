@@ -40,8 +40,8 @@ struct Bound {
     binding: Binding,
     /// Where its memory stands in `Interval::written`.
     written: Option<usize>,
-    loaded: Touched,
-    stored: Touched,
+    /// The bytes that were loaded and stored, if that is to be counted.
+    touched: Option<[Touched; 2]>,
 }
 
 /// The threadgroup that runs.
@@ -71,13 +71,12 @@ impl<'i, 'a> Monitor<'i, 'a> {
         (threadgroups, threads): ([u32; 3], [u32; 3]),
         bindings: Vec<Binding>,
         counts: Counts,
-        sanitize: bool,
+        (sanitize, count): (bool, bool),
     ) -> Self {
         let dispatch = interval.begin(&counts.kernel, module, threadgroups, threads);
         let bound = |binding: Binding| Bound {
             written: interval.written.iter().position(|(range, _)| *range == binding.whole),
-            loaded: Touched::new(binding.bound.len()),
-            stored: Touched::new(binding.bound.len()),
+            touched: count.then(|| [(); 2].map(|()| Touched::new(binding.bound.len()))),
             binding,
         };
         let bindings = bindings.into_iter().map(bound).collect();
@@ -100,18 +99,19 @@ impl<'i, 'a> Monitor<'i, 'a> {
     pub(in crate::sim) fn finish(self) -> (usize, Counts) {
         let state = self.state.into_inner();
         let mut counts = state.counts;
-        counts.buffers.extend(state.bindings.iter().map(|bound| {
-            let (bytes_loaded, distinct_bytes_loaded) = bound.loaded.counts();
-            let (bytes_stored, distinct_bytes_stored) = bound.stored.counts();
+        counts.buffers.extend(state.bindings.iter().filter_map(|bound| {
+            let [loaded, stored] = bound.touched.as_ref()?;
+            let (bytes_loaded, distinct_bytes_loaded) = loaded.counts();
+            let (bytes_stored, distinct_bytes_stored) = stored.counts();
             let (index, label) = (bound.binding.index, bound.binding.label.clone());
-            BufferCounts {
+            Some(BufferCounts {
                 index,
                 label,
                 bytes_loaded,
                 bytes_stored,
                 distinct_bytes_loaded,
                 distinct_bytes_stored,
-            }
+            })
         }));
         (state.dispatch, counts)
     }
@@ -209,28 +209,31 @@ impl State<'_, '_> {
         let bound = &mut self.bindings[index];
         let offset = access.address - bound.binding.bound.start;
         let loads = !matches!(access.kind, AccessKind::Store | AccessKind::AtomicStore);
-        if loads {
-            bound.loaded.add(offset, access.bytes);
-            self.counts.device_bytes_loaded += access.bytes as u64;
-        }
-        if stores {
-            bound.stored.add(offset, access.bytes);
-            self.counts.device_bytes_stored += access.bytes as u64;
+        if let Some([loaded, stored]) = &mut bound.touched {
+            if loads {
+                loaded.add(offset, access.bytes);
+                self.counts.device_bytes_loaded += access.bytes as u64;
+            }
+            if stores {
+                stored.add(offset, access.bytes);
+                self.counts.device_bytes_stored += access.bytes as u64;
+            }
         }
         if !self.sanitize {
             return true;
         }
         let record = self.record(thread, access);
         let binding = &self.bindings[index].binding;
-        let memory = place(binding, access.address);
         if let (true, Some(why)) = (stores, binding.read_only) {
-            let why = why.to_owned();
+            let (why, memory) = (why.to_owned(), place(binding, access.address));
             self.interval.found(FindingKind::ReadOnlyStore, (record.pc(), index), |interval| {
                 (interval.describe(record), None, Some(memory), why)
             });
             return false;
         }
-        if !self.aligned(access, record, &memory) {
+        if !access.address.is_multiple_of(access.alignment) {
+            let memory = place(binding, access.address);
+            self.misaligned(access, record, memory);
             return false;
         }
         let Some(written) = self.bindings[index].written else { return true };
@@ -298,7 +301,8 @@ impl State<'_, '_> {
         if stores {
             self.writer[bytes].fill(number);
         }
-        if !self.aligned(access, record, &memory(access.address)) {
+        if !access.address.is_multiple_of(access.alignment) {
+            self.misaligned(access, record, memory(access.address));
             return false;
         }
         let order = self.order(scene.thread, THREADGROUP);
@@ -334,16 +338,12 @@ impl State<'_, '_> {
         });
     }
 
-    /// Whether an access has the address that its type asks for. If not, the processor may refuse it.
-    fn aligned(&mut self, access: Access, record: Record, memory: &Memory) -> bool {
-        let aligned = access.address.is_multiple_of(access.alignment);
-        if !aligned {
-            let detail = format!("its type asks for a multiple of {}", access.alignment);
-            self.interval.found(FindingKind::Misaligned, (record.pc(), 0), |interval| {
-                (interval.describe(record), None, Some(memory.clone()), detail)
-            });
-        }
-        aligned
+    /// An access whose address is not what its type asks for. The processor may refuse it.
+    fn misaligned(&mut self, access: Access, record: Record, memory: Memory) {
+        let detail = format!("its type asks for a multiple of {}", access.alignment);
+        self.interval.found(FindingKind::Misaligned, (record.pc(), 0), |interval| {
+            (interval.describe(record), None, Some(memory), detail)
+        });
     }
 
     fn race(&mut self, now: Record, past: Record, memory: Memory) {
