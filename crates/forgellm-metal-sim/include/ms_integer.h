@@ -185,83 +185,29 @@ MS_MULTIPLY_24(int)
 MS_MULTIPLY_24(uint)
 #undef MS_MULTIPLY_24
 
-namespace ms_math_modes {
-using metal::acos;
-using metal::acosh;
-using metal::asin;
-using metal::asinh;
-using metal::atan;
-using metal::atan2;
-using metal::atanh;
-using metal::ceil;
-using metal::clamp;
-using metal::copysign;
-using metal::cos;
-using metal::cosh;
-using metal::cospi;
-using metal::cross;
-using metal::distance;
-using metal::distance_squared;
-using metal::divide;
-using metal::dot;
-using metal::exp;
-using metal::exp10;
-using metal::exp2;
-using metal::fabs;
-using metal::abs;
-using metal::fdim;
-using metal::floor;
-using metal::fma;
-using metal::fmax;
-using metal::fmax3;
-using metal::fmedian3;
-using metal::fmin;
-using metal::fmin3;
-using metal::fmod;
-using metal::fract;
-using metal::frexp;
-using metal::ilogb;
-using metal::ldexp;
-using metal::length;
-using metal::length_squared;
-using metal::log;
-using metal::log10;
-using metal::log2;
-using metal::max;
-using metal::max3;
-using metal::median3;
-using metal::min;
-using metal::min3;
-using metal::mix;
-using metal::modf;
-using metal::nextafter;
-using metal::normalize;
-using metal::pow;
-using metal::powr;
-using metal::rint;
-using metal::round;
-using metal::rsqrt;
-using metal::saturate;
-using metal::sign;
-using metal::sin;
-using metal::sincos;
-using metal::sinh;
-using metal::sinpi;
-using metal::smoothstep;
-using metal::sqrt;
-using metal::step;
-using metal::tan;
-using metal::tanh;
-using metal::tanpi;
-using metal::trunc;
-}  // namespace ms_math_modes
-// Both modes compute alike here: always the precise value.
+// Both modes compute alike here: always the precise value. The names are declared in each, since kernels in the wild
+// add overloads to them.
+#define MS_MODE \
+  using metal::acos; using metal::acosh; using metal::asin; using metal::asinh; using metal::atan; using \
+  metal::atan2; using metal::atanh; using metal::ceil; using metal::clamp; using metal::copysign; using \
+  metal::cos; using metal::cosh; using metal::cospi; using metal::cross; using metal::distance; using \
+  metal::distance_squared; using metal::divide; using metal::dot; using metal::exp; using metal::exp10; using \
+  metal::exp2; using metal::fabs; using metal::abs; using metal::fdim; using metal::floor; using metal::fma; \
+  using metal::fmax; using metal::fmax3; using metal::fmedian3; using metal::fmin; using metal::fmin3; using \
+  metal::fmod; using metal::fract; using metal::frexp; using metal::ilogb; using metal::ldexp; using \
+  metal::length; using metal::length_squared; using metal::log; using metal::log10; using metal::log2; using \
+  metal::max; using metal::max3; using metal::median3; using metal::min; using metal::min3; using metal::mix; \
+  using metal::modf; using metal::nextafter; using metal::normalize; using metal::pow; using metal::powr; \
+  using metal::rint; using metal::round; using metal::rsqrt; using metal::saturate; using metal::sign; using \
+  metal::sin; using metal::sincos; using metal::sinh; using metal::sinpi; using metal::smoothstep; using \
+  metal::sqrt; using metal::step; using metal::tan; using metal::tanh; using metal::tanpi; using metal::trunc;
 namespace fast {
-using namespace ms_math_modes;
+MS_MODE
 }
 namespace precise {
-using namespace ms_math_modes;
+MS_MODE
 }
+#undef MS_MODE
 }  // namespace metal
 
 // The compiler's own routine for float to bfloat, which not every runtime library has: round to nearest even.

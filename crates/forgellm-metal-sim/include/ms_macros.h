@@ -2,6 +2,9 @@
 #pragma once
 
 #define METAL_FUNC inline __attribute__((always_inline))
+#define __METAL_FAST_MATH__ true
+#define __METAL_PRECISE_MATH__ false
+#define __METAL_MAYBE_FAST_MATH__ true
 
 #define INFINITY (__builtin_inff())
 #define NAN (__builtin_nanf(""))

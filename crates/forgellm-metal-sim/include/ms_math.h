@@ -1,7 +1,8 @@
 // metal_math, metal_common, metal_relational and metal_geometric.
 //
 // One function per type, as in the language: a call that mixes types is ambiguous here where it is ambiguous there.
-// Everything is computed as IEEE float; half and bfloat round once per function.
+// Everything is computed as IEEE float; half rounds once per function. The language has none of these for bfloat: an
+// argument of that type becomes a float where that is the only choice.
 #pragma once
 #include "ms_vector.h"
 
@@ -36,58 +37,25 @@
 #define MS_FLOAT_1(name, expression)                                        \
   MS_INLINE float name(float x) { return expression; }                      \
   MS_INLINE half name(half x) { return half(name(float(x))); }              \
-  MS_INLINE bfloat name(bfloat x) { return bfloat(name(float(x))); }        \
   MS_SIZES(MS_VECTOR_1, name, float)                                        \
-  MS_SIZES(MS_VECTOR_1, name, half)                                         \
-  MS_SIZES(MS_VECTOR_1, name, bfloat)
+  MS_SIZES(MS_VECTOR_1, name, half)
 #define MS_FLOAT_2(name, expression)                                                          \
   MS_INLINE float name(float x, float y) { return expression; }                               \
   MS_INLINE half name(half x, half y) { return half(name(float(x), float(y))); }              \
-  MS_INLINE bfloat name(bfloat x, bfloat y) { return bfloat(name(float(x), float(y))); }      \
-  template <typename A, typename B, typename T = ms::meeting_t<A, B>>                         \
-  MS_INLINE T name(A x, B y) {                                                                \
-    return name(T(x), T(y));                                                                  \
-  }                                                                                           \
   MS_SIZES(MS_VECTOR_2, name, float)                                                          \
-  MS_SIZES(MS_VECTOR_2, name, half)                                                           \
-  MS_SIZES(MS_VECTOR_2, name, bfloat)
+  MS_SIZES(MS_VECTOR_2, name, half)
 #define MS_FLOAT_3(name, expression)                                                                       \
   MS_INLINE float name(float x, float y, float z) { return expression; }                                   \
   MS_INLINE half name(half x, half y, half z) { return half(name(float(x), float(y), float(z))); }         \
-  MS_INLINE bfloat name(bfloat x, bfloat y, bfloat z) {                                                    \
-    return bfloat(name(float(x), float(y), float(z)));                                                     \
-  }                                                                                                        \
-  template <typename A, typename B, typename C, typename T = ms::meeting_t<A, B, C>>                       \
-  MS_INLINE T name(A x, B y, C z) {                                                                        \
-    return name(T(x), T(y), T(z));                                                                         \
-  }                                                                                                        \
   MS_SIZES(MS_VECTOR_3, name, float)                                                                       \
-  MS_SIZES(MS_VECTOR_3, name, half)                                                                        \
-  MS_SIZES(MS_VECTOR_3, name, bfloat)
+  MS_SIZES(MS_VECTOR_3, name, half)
 #define MS_FLOAT_TEST(name, expression)                                     \
   MS_INLINE bool name(float x) { return expression; }                       \
   MS_INLINE bool name(half x) { return name(float(x)); }                    \
-  MS_INLINE bool name(bfloat x) { return name(float(x)); }                  \
   MS_SIZES(MS_VECTOR_TEST, name, float)                                     \
-  MS_SIZES(MS_VECTOR_TEST, name, half)                                      \
-  MS_SIZES(MS_VECTOR_TEST, name, bfloat)
+  MS_SIZES(MS_VECTOR_TEST, name, half)
 
 namespace ms {
-// The type that scalars of different types meet in, as the language has it: float with anything is float, one half or
-// bfloat with integers keeps its type. Other mixtures do not exist.
-template <typename... T>
-struct meeting {
-  static constexpr int floats = (0 + ... + metal::is_same_v<T, float>);
-  static constexpr int halves = (0 + ... + metal::is_same_v<T, half>);
-  static constexpr int bfloats = (0 + ... + metal::is_same_v<T, bfloat>);
-  static constexpr bool scalars = (true && ... && metal::is_arithmetic_v<T>);
-  static constexpr bool same = (floats == sizeof...(T)) || (halves == sizeof...(T)) || (bfloats == sizeof...(T));
-  static constexpr bool exists = scalars && !same && (floats > 0 || (halves > 0) != (bfloats > 0));
-  typedef metal::conditional_t<(floats > 0), float, metal::conditional_t<(halves > 0), half, bfloat>> type;
-};
-template <typename... T>
-using meeting_t = metal::enable_if_t<meeting<T...>::exists, typename meeting<T...>::type>;
-
 // sin and cos of pi * x, exact at multiples of one half.
 MS_INLINE float sin_of_pi(float x) {
   float r = x - 2.0f * __builtin_roundf(x * 0.5f);
@@ -163,32 +131,24 @@ MS_FLOAT_1(abs, __builtin_fabsf(x))
 // The product of two halves is exact in double, so only one rounding differs from a fused operation in half.
 MS_INLINE float fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
 MS_INLINE half fma(half x, half y, half z) { return half(double(x) * double(y) + double(z)); }
-MS_INLINE bfloat fma(bfloat x, bfloat y, bfloat z) { return bfloat(__builtin_fmaf(x, y, z)); }
 MS_SIZES(MS_VECTOR_3, fma, float)
 MS_SIZES(MS_VECTOR_3, fma, half)
-MS_SIZES(MS_VECTOR_3, fma, bfloat)
 
 MS_INLINE float smoothstep(float low, float high, float x) {
   float t = saturate((x - low) / (high - low));
   return t * t * (3.0f - 2.0f * t);
 }
 MS_INLINE half smoothstep(half low, half high, half x) { return half(smoothstep(float(low), float(high), float(x))); }
-MS_INLINE bfloat smoothstep(bfloat low, bfloat high, bfloat x) {
-  return bfloat(smoothstep(float(low), float(high), float(x)));
-}
 MS_SIZES(MS_VECTOR_3, smoothstep, float)
 MS_SIZES(MS_VECTOR_3, smoothstep, half)
-MS_SIZES(MS_VECTOR_3, smoothstep, bfloat)
 
 MS_FLOAT_TEST(isfinite, __builtin_isfinite(x))
 MS_FLOAT_TEST(isinf, __builtin_isinf(x))
 MS_FLOAT_TEST(isnan, x != x)
 MS_INLINE bool isnormal(float x) { return __builtin_isnormal(x); }
 MS_INLINE bool isnormal(half x) { return __builtin_isfinite(float(x)) && __builtin_fabsf(x) >= 0x1p-14f; }
-MS_INLINE bool isnormal(bfloat x) { return __builtin_isnormal(float(x)); }
 MS_SIZES(MS_VECTOR_TEST, isnormal, float)
 MS_SIZES(MS_VECTOR_TEST, isnormal, half)
-MS_SIZES(MS_VECTOR_TEST, isnormal, bfloat)
 MS_FLOAT_TEST(signbit, __builtin_signbit(x))
 
 #define MS_ORDER_VECTOR(T, N)                                               \
@@ -202,7 +162,6 @@ MS_FLOAT_TEST(signbit, __builtin_signbit(x))
   MS_SIZES(MS_ORDER_VECTOR, T)
 MS_ORDER(float)
 MS_ORDER(half)
-MS_ORDER(bfloat)
 #undef MS_ORDER
 #undef MS_ORDER_VECTOR
 
@@ -263,7 +222,6 @@ MS_INLINE float sincos(float x, float &c) {
   MS_SIZES(MS_RESULTS_VECTOR, T)
 MS_RESULTS(float)
 MS_RESULTS(half)
-MS_RESULTS(bfloat)
 #undef MS_RESULTS
 #undef MS_RESULTS_VECTOR
 
@@ -306,7 +264,6 @@ MS_SIZES(MS_ANY, bool)
   MS_SIZES(MS_SELECT_VECTOR, T)
 MS_SELECT(float)
 MS_SELECT(half)
-MS_SELECT(bfloat)
 MS_SELECT(char)
 MS_SELECT(uchar)
 MS_SELECT(short)
@@ -350,10 +307,8 @@ MS_SELECT(bool)
   }
 MS_SIZES(MS_GEOMETRY, float)
 MS_SIZES(MS_GEOMETRY, half)
-MS_SIZES(MS_GEOMETRY, bfloat)
 MS_CROSS(float)
 MS_CROSS(half)
-MS_CROSS(bfloat)
 #undef MS_GEOMETRY
 #undef MS_CROSS
 }  // namespace metal

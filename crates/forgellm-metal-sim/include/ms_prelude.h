@@ -4,6 +4,8 @@
 #include "ms_atomic.h"
 #include "ms_entry.h"
 #include "ms_functional.h"
+#include "ms_internal.h"
+#include "ms_logging.h"
 #include "ms_matrix.h"
 #include "ms_simdgroup_matrix.h"
 #if MS_TRACED

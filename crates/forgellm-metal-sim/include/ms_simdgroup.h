@@ -45,6 +45,7 @@ template <typename T>
 struct lane_check {
   static_assert(metal::is_arithmetic_v<T>, "simdgroup functions take scalars and vectors");
   static_assert(sizeof(T) <= 4, "simdgroup functions take no 64-bit integers");
+  static_assert(!metal::is_same_v<T, bfloat>, "simdgroup functions take no bfloat: convert it to float");
   static constexpr bool ok = true;
 };
 template <typename T, int N>
@@ -165,7 +166,8 @@ MS_UNTRACED uint ballot_bits(const slots<uint> &slots) {
 namespace metal {
 // Whether simdgroup functions take the type. Kernels in the wild ask by this name.
 template <typename T>
-struct __is_valid_simdgroup_type : bool_constant<is_arithmetic_v<T> && sizeof(T) <= 4 && !is_same_v<T, bool>> {};
+struct __is_valid_simdgroup_type : bool_constant<is_arithmetic_v<T> && sizeof(T) <= 4 && !is_same_v<T, bool> &&
+                                                !is_same_v<T, bfloat>> {};
 template <typename T, int N>
 struct __is_valid_simdgroup_type<vec<T, N>> : __is_valid_simdgroup_type<T> {};
 

@@ -81,8 +81,6 @@ struct conditional<false, T, F> {
 };
 template <bool B, typename T, typename F>
 using conditional_t = typename conditional<B, T, F>::type;
-template <typename...>
-using void_t = void;
 template <typename T>
 struct type_identity {
   typedef T type;
@@ -117,6 +115,13 @@ struct remove_reference {
 };
 template <typename T>
 using remove_reference_t = typename remove_reference<T>::type;
+// All memory is one address space here.
+template <typename T>
+struct remove_addrspace {
+  typedef T type;
+};
+template <typename T>
+using remove_addrspace_t = typename remove_addrspace<T>::type;
 template <typename T>
 struct add_const {
   typedef const T type;
@@ -149,7 +154,6 @@ MS_TRAIT(is_function, __is_function(T))
 MS_TRAIT(is_enum, __is_enum(T))
 MS_TRAIT(is_union, __is_union(T))
 MS_TRAIT(is_class, __is_class(T))
-MS_TRAIT(is_empty, __is_empty(T))
 MS_TRAIT(is_trivially_copyable, __is_trivially_copyable(T))
 MS_TRAIT(is_standard_layout, __is_standard_layout(T))
 MS_TRAIT(is_pod, __is_pod(T))
@@ -174,6 +178,11 @@ template <typename... B>
 struct disjunction : false_type {};
 template <typename B, typename... R>
 struct disjunction<B, R...> : conditional_t<bool(B::value), B, disjunction<R...>> {};
+// Kernels in the wild use the names with an underscore.
+template <typename... B>
+struct _conjunction : conjunction<B...> {};
+template <typename... B>
+struct _disjunction : disjunction<B...> {};
 template <typename B>
 struct negation : bool_constant<!bool(B::value)> {};
 template <typename... B>

@@ -9,6 +9,8 @@
 namespace metal {
 template <typename T, int N>
 struct vec;
+template <typename T, int N>
+struct packed_vec;
 
 // static_cast, which clang does not have between half and bfloat.
 template <typename To, typename From>
@@ -50,6 +52,10 @@ constexpr T ms_item(std::initializer_list<T> list, unsigned long i) {
   vec() = default;                                                                                         \
   template <typename U>                                                                                    \
   MS_INLINE_MEMBER explicit vec(vec<U, N> other) {                                                         \
+    for (int i = 0; i < N; ++i) (*this)[i] = ms_cast<T>(U(other[i]));                                      \
+  }                                                                                                        \
+  template <typename U, typename = enable_if_t<!is_same_v<T, U>>>                                          \
+  MS_INLINE_MEMBER explicit vec(packed_vec<U, N> other) {                                                  \
     for (int i = 0; i < N; ++i) (*this)[i] = ms_cast<T>(U(other[i]));                                      \
   }                                                                                                        \
   static MS_INLINE_MEMBER constexpr vec of(stored v) {                                                     \
@@ -164,14 +170,16 @@ struct vec<T, 4> {
 #undef MS_VECTOR_COMMON
 
 // Vectors in memory with the alignment of their elements.
-template <typename T, int N>
-struct packed_vec;
 #define MS_PACKED_COMMON(N)                                                                   \
   T elements[N];                                                                              \
   packed_vec() = default;                                                                     \
   MS_INLINE_MEMBER packed_vec(vec<T, N> v) {                                                  \
     for (int i = 0; i < N; ++i) elements[i] = v[i];                                           \
   }                                                                                           \
+  template <typename U>                                                                       \
+  MS_INLINE_MEMBER explicit packed_vec(vec<U, N> v) : packed_vec(vec<T, N>(v)) {}             \
+  template <typename U, typename = enable_if_t<!is_same_v<T, U>>>                             \
+  MS_INLINE_MEMBER explicit packed_vec(packed_vec<U, N> v) : packed_vec(vec<T, N>(v)) {}      \
   MS_INLINE_MEMBER packed_vec(T s) : packed_vec(vec<T, N>(s)) {}                              \
   MS_INLINE_MEMBER operator vec<T, N>() const {                                               \
     vec<T, N> r;                                                                              \

@@ -101,10 +101,10 @@ pub fn compile(
         write_whole(&text, translation.text.as_bytes())?;
         let unfinished = temporary(&object);
         let built = clang.build(&text, &flags, &headers, &unfinished).and_then(|output| {
-            if output.succeeded {
+            let found = diagnostics::read(&output.text, source, label, &headers, &translation.lines);
+            if output.succeeded && found.is_empty() {
                 return rename(&unfinished, &object);
             }
-            let found = diagnostics::read(&output.text, source, label, &headers, &translation.lines);
             Err(match found.is_empty() {
                 true => CompileError::Clang { label: label.into(), output: output.text },
                 false => CompileError::Invalid { label: label.into(), diagnostics: found },

@@ -109,8 +109,12 @@ const COMMON: &[&str] = &[
     "-tail-dup-placement=0",
     "-gline-tables-only",
     "-fdebug-compilation-dir=.",
-    "-w",
+    "-Wno-everything",
+    "-Wimplicit-float-conversion",
     "-Werror=return-type",
+    // A thread's private memory is a stack of 256 KiB.
+    "-Werror=frame-larger-than",
+    "-Wframe-larger-than=131072",
     "-Wno-c++11-narrowing",
     "-fno-caret-diagnostics",
     "-fno-color-diagnostics",

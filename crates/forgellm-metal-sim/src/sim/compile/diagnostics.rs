@@ -76,12 +76,15 @@ pub(super) fn read(
     let own = |file: &str| file.starts_with(&*headers) || file.ends_with(".cpp") || file.starts_with('<');
     let messages: Vec<Message<'_>> = output.lines().filter_map(message).collect();
     let mut found: Vec<Diagnostic> = Vec::new();
-    for (i, first) in messages.iter().enumerate().filter(|(_, m)| m.severity.ends_with("error")) {
+    for (i, first) in messages.iter().enumerate().filter(|(_, m)| m.severity.ends_with("error") || to_bfloat(m)) {
         let notes: Vec<&Message<'_>> =
             messages[i + 1..].iter().take_while(|m| m.severity == "note").collect();
         let place = std::iter::once(first).chain(notes.iter().copied()).find(|m| !own(m.file));
         let Some(place) = place else { continue };
         let mut text = metal_words(first.text);
+        if to_bfloat(first) {
+            text.push_str(": the language wants a cast here, `bfloat(x)`");
+        }
         for note in notes.iter().filter(|n| !own(n.file) && !std::ptr::eq(**n, place)).take(4) {
             text.push_str(&format!("\n    {}:{}: note: {}", note.file, note.line, metal_words(note.text)));
         }
@@ -97,6 +100,13 @@ pub(super) fn read(
         }
     }
     found
+}
+
+/// The one conversion that C++ makes silently and the language forbids. clang warns of it.
+fn to_bfloat(message: &Message<'_>) -> bool {
+    message.severity == "warning"
+        && message.text.starts_with("implicit conversion")
+        && message.text.contains("to '__bf16'")
 }
 
 /// The language's names for what the headers call otherwise.

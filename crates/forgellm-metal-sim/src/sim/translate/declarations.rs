@@ -27,21 +27,36 @@ pub(super) fn matching(tokens: &[Token<'_>], open: usize) -> Option<usize> {
 }
 
 /// The index of the `>` that closes the `<` at `open`. Brackets inside are skipped.
+///
+/// After a name, `<` may begin arguments or mean "less than": the reading under which all `<` are closed before the
+/// text goes on with a `;` or a block is the right one.
 pub(super) fn matching_angle(tokens: &[Token<'_>], open: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut i = open;
+    closing_angle(tokens, open + 1, 1)
+}
+
+fn closing_angle(tokens: &[Token<'_>], from: usize, mut depth: usize) -> Option<usize> {
+    let mut i = from;
     while i < tokens.len() {
         let token = &tokens[i];
         if token.kind == Kind::Punctuation {
             match token.text {
-                "<" => depth += 1,
+                "<" if tokens[i - 1].kind == Kind::Identifier => {
+                    return closing_angle(tokens, i + 1, depth + 1).or_else(|| closing_angle(tokens, i + 1, depth));
+                }
                 ">" => {
                     depth -= 1;
                     if depth == 0 {
                         return Some(i);
                     }
                 }
-                "(" | "[" | "{" => i = matching(tokens, i)?,
+                "(" | "[" => i = matching(tokens, i)?,
+                "{" => {
+                    let close = matching(tokens, i)?;
+                    if close > i + 2 {
+                        return None;
+                    }
+                    i = close;
+                }
                 ")" | "]" | "}" | ";" => return None,
                 _ => {}
             }

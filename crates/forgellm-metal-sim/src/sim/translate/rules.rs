@@ -8,7 +8,7 @@ const NOT_METAL: &str = "the Metal Shading Language does not have it";
 const COMPUTE_ONLY: &str = "the simulator runs compute kernels only";
 
 /// Words refused wherever they stand, and why.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 23] = [
     ("double", "the Metal Shading Language has no double: use float"),
     ("dynamic_cast", NOT_METAL),
     ("typeid", NOT_METAL),
@@ -32,7 +32,6 @@ const REFUSED: [(&str, &str); 24] = [
     ("acceleration_structure", "the simulator has no ray tracing"),
     ("command_buffer", "the simulator has no indirect command buffers"),
     ("sampler", "the simulator has no textures"),
-    ("os_log", "the simulator has no logging from kernels"),
 ];
 
 /// How many of [`KNOWN`] belong to the language; the others are clang's.

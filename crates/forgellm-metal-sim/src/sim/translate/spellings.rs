@@ -14,6 +14,8 @@ impl Translator<'_> {
                 && let Some(text) = rewritten(token.text)
             {
                 self.edits.replace(i, text);
+            } else if token.kind == Kind::Pragma && unroll_by_expression(token.text) {
+                self.edits.replace(i, "#pragma unroll");
             } else if attributes::starts(tokens, i)
                 && let Some((list, after)) = attributes::list(tokens, i)
                 && list.iter().any(|a| rules::is_metal(&a.name))
@@ -26,6 +28,13 @@ impl Translator<'_> {
             }
         }
     }
+}
+
+/// `#pragma unroll (N * 2)`: clang expands macros there only in its own pass over the text, which is over. How often a
+/// loop is unrolled changes no result.
+fn unroll_by_expression(pragma: &str) -> bool {
+    let words = pragma.trim_start_matches(['#', ' ']).trim_start_matches("pragma").trim();
+    words.starts_with("unroll") && words["unroll".len()..].contains(char::is_alphabetic)
 }
 
 /// `static_cast<T>` with a `T` that is neither a pointer nor a reference.
