@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use forgellm_metal_sim::sim::api::Device;
+use forgellm_metal_sim::sim::api::{Device, Options};
 use forgellm_metal_sim::sim::translate::{AddressSpace, Parameter, ParameterKind};
 use serde_json::{Value, json};
 
@@ -15,6 +15,9 @@ use super::Outcome;
 pub struct List {
     /// A file in the Metal Shading Language
     file: PathBuf,
+    /// A folder in which #includes are looked for
+    #[arg(long, value_name = "DIR")]
+    include: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,7 +28,8 @@ impl List {
     pub fn run(&self) -> Result<Outcome> {
         let source = std::fs::read_to_string(&self.file)
             .with_context(|| format!("cannot read {}", self.file.display()))?;
-        let library = Device::open()?.library(&source, &self.file.display().to_string())?;
+        let device = Device::with(Options { include: self.include.clone(), ..Options::default() })?;
+        let library = device.library(&source, &self.file.display().to_string())?;
         if self.json {
             let kernels: Vec<Value> = library
                 .kernels()

@@ -37,6 +37,9 @@ pub struct Run {
     /// The value of a function constant: 0=u32:4 or 1=bool:true
     #[arg(long = "constant", value_name = "INDEX=TYPE:VALUE", value_parser = values::constant)]
     constants: Vec<Constant>,
+    /// A folder in which #includes are looked for
+    #[arg(long, value_name = "DIR")]
+    include: Vec<PathBuf>,
     /// Check every memory access and every barrier
     #[arg(long)]
     sanitize: bool,
@@ -71,7 +74,8 @@ impl Run {
         let label = self.file.display().to_string();
         let source = std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {label}"))?;
         let (sanitize, count, seed, orders) = (self.sanitize, self.count, self.seed, self.seeds);
-        let device = Device::with(Options { sanitize, count, seed, orders, ..Options::default() })?;
+        let include = self.include.clone();
+        let device = Device::with(Options { sanitize, count, seed, orders, include, ..Options::default() })?;
         let library = device.library(&source, &label)?;
         let pipeline = device.pipeline(&library, &self.kernel, &self.constants);
         let pipeline = pipeline.map_err(|error| anyhow!("{}: {error}", flag_of(&error)))?;

@@ -73,19 +73,21 @@ pub enum CompileError {
     },
 }
 
-/// Compiles `source`, which errors call `label`. `#include "…"` looks beside `label` if that is the path of a file.
+/// Compiles `source`, which errors call `label`. `#include "…"` looks beside `label` if that is the path of a file,
+/// then in the folders of `include`.
 ///
 /// `cache` is a folder for shared objects; it is created. What is in it is found again by the content of everything
 /// that went into the build, so one folder may serve many programs at once.
 pub fn compile(
     source: &str,
     label: &str,
+    include: &[PathBuf],
     traced: bool,
     cache: &Path,
 ) -> Result<CompiledLibrary, CompileError> {
     let clang = clang::find()?;
     let headers = headers::folder(cache)?;
-    let preprocessed = clang.preprocess(source, label, &headers)?;
+    let preprocessed = clang.preprocess(source, label, include, &headers)?;
     let translation = translate::translate(&preprocessed, label)?;
     let flags = clang::flags(traced);
 

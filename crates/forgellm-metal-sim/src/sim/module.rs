@@ -151,11 +151,15 @@ impl Module {
         lock(&self.places).find(pc.wrapping_sub(self.base))
     }
 
-    /// Gives the function constants their values. They keep them as long as the guard lives.
+    /// Gives the function constants their values. They keep them as long as the guard lives. An object
+    /// without function constants needs none.
     pub(in crate::sim) fn specialise(
         &self,
         wanted: &[Constant],
-    ) -> Result<MutexGuard<'_, Vec<Constant>>, ModuleError> {
+    ) -> Result<Option<MutexGuard<'_, Vec<Constant>>>, ModuleError> {
+        if wanted.is_empty() {
+            return Ok(None);
+        }
         let mut set = lock(&self.constants);
         if *set != wanted {
             set.clear();
@@ -165,7 +169,7 @@ impl Module {
             self.recompute();
             set.extend_from_slice(wanted);
         }
-        Ok(set)
+        Ok(Some(set))
     }
 
     fn set(&self, constant: &Constant) -> Result<(), ModuleError> {

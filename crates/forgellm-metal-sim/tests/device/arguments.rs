@@ -220,3 +220,60 @@ fn a_failing_kernel_does_not_harm_the_next() {
     }
     assert_eq!(crate::values::<f32>(&y)[..50], (0..50).rev().map(|i| i as f32).collect::<Vec<_>>());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn faults_of_the_processor_are_errors() {
+    let source = "
+        #include <metal_stdlib>
+        using namespace metal;
+        kernel void far(device uint *x [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+          x[i] = 1;
+          threadgroup_barrier(mem_flags::mem_device);
+          if (i == 40) x[ulong(i) << 40] = 1;
+        }
+        kernel void quotient(device int *x [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+          x[i] = 7 / x[i];
+        }
+    ";
+    let device = device(Options::default());
+    let x = buffer(&device, "x", &[0u32; 64]);
+    let go = |kernel: &str, groups: usize| {
+        let size = ([groups, 1, 1], [64 / groups, 1, 1]);
+        run(&device, source, kernel, &[], |encoder| encoder.buffer(0, &x, 0), size)
+    };
+    for _ in 0..2 {
+        let error = go("far", 1).unwrap_err().to_string();
+        assert!(
+            error.contains("thread (40, 0, 0) of threadgroup (0, 0, 0): access to unmapped memory at"),
+            "{error}"
+        );
+        assert!(error.ends_with("(test.metal:7)"), "{error}");
+        let x = crate::values::<u32>(&x);
+        assert_eq!(x, [1; 64]);
+    }
+    let x = buffer(&device, "x", &[0u32; 64]);
+    let divide = |groups: usize| {
+        let size = ([groups, 1, 1], [64 / groups, 1, 1]);
+        run(&device, source, "quotient", &[], |encoder| encoder.buffer(0, &x, 0), size)
+    };
+    for groups in [1, 8] {
+        let error = divide(groups).unwrap_err().to_string();
+        assert!(error.contains("division of an integer by zero (test.metal:10)"), "{error}");
+    }
+}
+
+#[test]
+fn too_much_private_memory_does_not_compile() {
+    let source = "
+        kernel void large(device uint *x [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+          uint a[100000];
+          for (uint k = 0; k < 100000; ++k) a[k] = x[k % 64];
+          x[i] = a[x[i]] + a[i * 7];
+        }
+    ";
+    let device = device(Options::default());
+    let Err(error) = device.library(source, "large.metal") else { panic!() };
+    let message = error.to_string();
+    assert!(message.contains("large.metal:2") && message.contains("stack frame size"), "{message}");
+}

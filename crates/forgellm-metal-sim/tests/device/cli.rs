@@ -204,3 +204,21 @@ fn kernels_are_listed() {
     assert_eq!(list["kernels"][0]["parameters"][1]["writable"], true);
     assert_eq!(list["function_constants"][2]["name"], "offset");
 }
+
+#[test]
+fn includes_are_found_beside_the_file_and_in_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    std::fs::create_dir(folder.path().join("shared")).unwrap();
+    write("shared/three.h", "constant float three = 3;\n");
+    write("two.h", "constant float two = 2;\n");
+    let kernel = "#include \"two.h\"\n#include <three.h>\nkernel void six(device float *x [[buffer(0)]]) { x[0] = two * three; }\n";
+    write("six.metal", kernel);
+    let arguments = ["run", "six.metal", "--kernel", "six", "--buffer", "0=x:f32[1]"];
+    let output = metal_sim(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text_of(&output.stderr).contains("three.h"), "{}", text_of(&output.stderr));
+    let output = metal_sim(folder.path(), &[&arguments[..], &["--include", "shared"]].concat());
+    assert!(output.status.success(), "{}", text_of(&output.stderr));
+    assert_eq!(std::fs::read(folder.path().join("x.npy")).unwrap(), npy("<f4", "(1,)", &floats(&[6.0])));
+}

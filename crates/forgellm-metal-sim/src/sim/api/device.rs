@@ -22,6 +22,8 @@ pub struct Options {
     pub orders: u32,
     /// OS threads for runs without sanitizers and counts.
     pub threads: usize,
+    /// Folders in which kernels' `#include`s are looked for.
+    pub include: Vec<PathBuf>,
     /// The folder for compiled kernels. It may be shared and deleted.
     pub cache: PathBuf,
     /// How long a wait lasts for an event that nothing committed will signal.
@@ -36,6 +38,7 @@ impl Default for Options {
             seed: None,
             orders: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            include: Vec::new(),
             cache: library::default_cache(),
             patience: Duration::from_secs(10),
         }
@@ -116,10 +119,10 @@ impl Device {
         Buffer::over(memory, label)
     }
 
-    /// Compiles a text in the Metal Shading Language. `label` is its file name in messages.
+    /// Compiles a text in the Metal Shading Language. `label` is its file name in messages; if there is such a file,
+    /// `#include`s are looked for beside it.
     pub fn library(&self, source: &str, label: &str) -> Result<Library, GpuError> {
-        let options = &self.shared.options;
-        Library::new(source, label, &options.cache, options.sanitize || options.count)
+        Library::new(source, label, &self.shared.options)
     }
 
     /// Specialises a kernel of a library.

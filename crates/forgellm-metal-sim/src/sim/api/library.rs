@@ -1,9 +1,9 @@
 //! Compiled kernels and their specialisations.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::GpuError;
+use super::{GpuError, Options};
 use crate::sim::compile::{self, CompiledLibrary};
 use crate::sim::exec::Entry;
 use crate::sim::module::{self, Module};
@@ -85,13 +85,15 @@ struct Inner {
 }
 
 impl Library {
-    pub(super) fn new(source: &str, label: &str, cache: &Path, traced: bool) -> Result<Self, GpuError> {
+    pub(super) fn new(source: &str, label: &str, options: &Options) -> Result<Self, GpuError> {
+        let Options { include, cache, .. } = options;
         let build = |traced: bool| -> Result<(CompiledLibrary, Arc<Module>), GpuError> {
-            let compiled = compile::compile(source, label, traced, cache)?;
+            let compiled = compile::compile(source, label, include, traced, cache)?;
             let module = Module::load(&compiled.object)?;
             Ok((compiled, module))
         };
         let (compiled, plain) = build(false)?;
+        let traced = options.sanitize || options.count;
         let traced = if traced { Some(build(true)?.1) } else { None };
         Ok(Self { inner: Arc::new(Inner { label: label.to_owned(), compiled, plain, traced }) })
     }

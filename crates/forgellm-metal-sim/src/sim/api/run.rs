@@ -90,8 +90,14 @@ impl Runner<'_> {
             let constants = module.specialise(encoded.pipeline.constants())?;
             let size = (encoded.threadgroups, encoded.threads);
             let counts = counts(self.commands, encoded);
-            let monitor =
-                Monitor::new(&mut interval, module, size, bindings(encoded), counts, (options.sanitize, options.count));
+            let monitor = Monitor::new(
+                &mut interval,
+                module,
+                size,
+                bindings(encoded),
+                counts,
+                (options.sanitize, options.count),
+            );
             let watch: Option<&dyn Watch> = Some(&monitor);
             let dispatch = Dispatch { entry, watch, seed: options.seed, ..prepared(encoded, module) };
             let result = self.executor.run(&dispatch);

@@ -197,7 +197,13 @@ const PREDEFINED: &[&str] = &[
 
 impl Clang {
     /// Expands the macros and `#include`s of a text, with line markers.
-    pub fn preprocess(&self, source: &str, label: &str, headers: &Path) -> Result<String, CompileError> {
+    pub fn preprocess(
+        &self,
+        source: &str,
+        label: &str,
+        include: &[PathBuf],
+        headers: &Path,
+    ) -> Result<String, CompileError> {
         let mut command = Command::new(&self.program);
         command.args([
             "-E",
@@ -214,6 +220,9 @@ impl Clang {
         if let Some(folder) = Path::new(label).parent().filter(|_| Path::new(label).is_file()) {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             command.arg("-iquote").arg(folder).arg("-I").arg(folder);
+        }
+        for folder in include {
+            command.arg("-I").arg(folder);
         }
         command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let io_error =

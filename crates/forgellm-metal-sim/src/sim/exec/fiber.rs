@@ -11,8 +11,8 @@ use corosensei::stack::{DefaultStack, Stack};
 /// Private memory of a GPU thread, with the guard. Only pages that are touched exist.
 const STACK_BYTES: usize = 320 << 10;
 
-/// No system's guard page is larger.
-const LARGEST_PAGE: usize = 64 << 10;
+/// What belongs to the guard at the end of a stack: no system's guard page is larger.
+pub(super) const GUARD: usize = 64 << 10;
 
 /// What runs on a fiber: called once, with the two arguments of [`Fiber::new`]; it must not return.
 pub(super) type Body = unsafe extern "C" fn(*mut u8, usize);
@@ -50,7 +50,7 @@ impl Fiber {
 
     /// The addresses of its stack, without the guard page.
     pub(super) fn stack(&self) -> Range<usize> {
-        self.stack.limit().get() + LARGEST_PAGE..self.stack.base().get()
+        self.stack.limit().get() + GUARD..self.stack.base().get()
     }
 }
 
@@ -87,6 +87,13 @@ pub(super) unsafe extern "sysv64" fn switch(save: *mut Context, to: Context) {
         "pop rbp",
         "ret",
     )
+}
+
+/// The second half of [`switch`]: goes on with the context that the stack pointer is. Jumped to, never called.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[unsafe(naked)]
+pub(super) unsafe extern "sysv64" fn restore() {
+    naked_asm!("pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret")
 }
 
 /// The first instructions on a fiber.
@@ -128,6 +135,26 @@ pub(super) unsafe extern "C" fn switch(save: *mut Context, to: Context) {
         "mov x9, sp",
         "str x9, [x0]",
         "mov sp, x1",
+        "ldp x19, x20, [sp]",
+        "ldp x21, x22, [sp, #16]",
+        "ldp x23, x24, [sp, #32]",
+        "ldp x25, x26, [sp, #48]",
+        "ldp x27, x28, [sp, #64]",
+        "ldp x29, x30, [sp, #80]",
+        "ldp d8, d9, [sp, #96]",
+        "ldp d10, d11, [sp, #112]",
+        "ldp d12, d13, [sp, #128]",
+        "ldp d14, d15, [sp, #144]",
+        "add sp, sp, #160",
+        "ret",
+    )
+}
+
+/// The second half of [`switch`]: goes on with the context that the stack pointer is. Jumped to, never called.
+#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn restore() {
+    naked_asm!(
         "ldp x19, x20, [sp]",
         "ldp x21, x22, [sp, #16]",
         "ldp x23, x24, [sp, #32]",
@@ -193,17 +220,8 @@ mod tests {
         shared.fibers[1].restart(body, pointer.cast(), 1);
         // SAFETY: as above.
         unsafe { switch(&raw mut (*pointer).main, (&(*pointer).fibers)[0].context) };
-        let expected = [
-            (0, 0.5),
-            (1, 1.5),
-            (2, 2.5),
-            (0, 1.0),
-            (1, 2.0),
-            (2, 3.0),
-            (0, 1.5),
-            (1, 1.5),
-            (2, 3.5),
-        ];
+        let expected =
+            [(0, 0.5), (1, 1.5), (2, 2.5), (0, 1.0), (1, 2.0), (2, 3.0), (0, 1.5), (1, 1.5), (2, 3.5)];
         assert_eq!((&shared.log[..], local), (&expected[..], 4.0));
     }
 }

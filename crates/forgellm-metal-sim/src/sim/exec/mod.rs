@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicU32;
 use super::abi::{BUFFERS, Thread};
 use super::module::{Module, Place};
 
+#[cfg(target_os = "linux")]
+mod crash;
 mod fiber;
 mod hooks;
 mod meeting;

@@ -19,6 +19,8 @@ pub struct Executor {
 impl Executor {
     /// With `threads` OS threads, the caller's one of them.
     pub fn new(threads: usize) -> Self {
+        #[cfg(target_os = "linux")]
+        super::crash::install();
         Self { worker: Worker::new(), pool: (threads > 1).then(|| Pool::new(threads - 1)) }
     }
 

@@ -7,12 +7,12 @@ use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use super::fiber::{Context, Fiber, switch};
+use super::fiber::{self, Context, Fiber, switch};
 use super::hooks;
 use super::memory::ThreadgroupMemory;
 use super::order::Order;
 use super::simdgroup::Simdgroup;
-use super::{Dispatch, Entry, Shared, Stop, Watch, meeting};
+use super::{Dispatch, Entry, Position, Shared, Stop, Watch, meeting};
 use crate::sim::abi::{BUFFERS, Host, LANES, Thread};
 use crate::sim::module::Module;
 
@@ -91,6 +91,7 @@ impl Worker {
         loop {
             let ticket = shared.next.fetch_add(1, Ordering::Relaxed);
             if ticket >= count || shared.stopped.load(Ordering::Relaxed) {
+                hooks::set_current(std::ptr::null_mut());
                 return Ok(());
             }
             let index = order.as_ref().map_or(ticket, |order| order.permute(ticket, count));
@@ -219,7 +220,9 @@ impl Worker {
             let index = self.fibers.len();
             let worker: *mut Self = self;
             let fiber = Fiber::new(run_threads, worker.cast(), index).map_err(|error| {
-                Stop::Memory(format!("no memory for the stack of a thread ({error}); {index} stacks are in use"))
+                Stop::Memory(format!(
+                    "no memory for the stack of a thread ({error}); {index} stacks are in use"
+                ))
             })?;
             self.fibers.push(fiber);
             self.free.push(index);
@@ -264,15 +267,13 @@ unsafe fn run_simdgroup(worker: *mut Worker, index: usize) -> Result<(), Stop> {
     unsafe {
         let simdgroup = (*worker).simdgroups.as_mut_ptr().add(index);
         loop {
-            while (*simdgroup).runnable != 0 {
-                (*worker).provide_fiber()?;
-                hand_over(worker, simdgroup, &raw mut (*worker).scheduler);
-                if let Some(stop) = (*worker).stop.take() {
-                    return Err(stop);
-                }
-            }
-            if !meeting::of_simdgroup(&mut *worker, index)? {
+            if (*simdgroup).runnable == 0 && !meeting::of_simdgroup(&mut *worker, index)? {
                 return Ok(());
+            }
+            (*worker).provide_fiber()?;
+            hand_over(worker, simdgroup, &raw mut (*worker).scheduler);
+            if let Some(stop) = (*worker).stop.take() {
+                return Err(stop);
             }
         }
     }
@@ -333,6 +334,57 @@ pub(super) unsafe fn stop(lane: *mut Lane, reason: Stop) {
         loop {
             switch(&raw mut (*lane).context, (*worker).scheduler);
         }
+    }
+}
+
+/// A fault of the processor.
+#[cfg(target_os = "linux")]
+pub(super) struct Fault {
+    /// The address that was accessed, if that is what was wrong.
+    pub(super) address: Option<usize>,
+    /// It is an integer division by zero.
+    pub(super) arithmetic: bool,
+    /// The instruction.
+    pub(super) pc: usize,
+    /// The stack pointer.
+    pub(super) sp: usize,
+}
+
+/// Takes note of a fault, if a kernel on this OS thread is to blame: where the scheduler goes on.
+///
+/// # Safety
+/// Called by a signal handler on the OS thread that faulted, which then goes on with the scheduler or lets the fault
+/// happen again.
+#[cfg(target_os = "linux")]
+pub(super) unsafe fn fault(fault: Fault) -> Option<Context> {
+    let lane = hooks::current();
+    if lane.is_null() {
+        return None;
+    }
+    // SAFETY: a current lane is alive. Kernels hold no locks and allocate nothing, so memory can be allocated here.
+    unsafe {
+        let stack = (*lane).stack.clone();
+        let guard = stack.start.saturating_sub(fiber::GUARD)..stack.start;
+        let overflow = fault.address.is_some_and(|address| guard.contains(&address));
+        if !stack.contains(&fault.sp) && !guard.contains(&fault.sp) {
+            return None;
+        }
+        let message = match fault.address {
+            _ if overflow => {
+                "its private memory is full: variables and calls take more than 256 KiB".to_owned()
+            }
+            Some(address) => {
+                format!("access to unmapped memory at {address:#x}; run it with sanitizers for more")
+            }
+            None if fault.arithmetic => "division of an integer by zero".to_owned(),
+            None => "the processor refuses an instruction".to_owned(),
+        };
+        let position = Position::of(&(*lane).thread);
+        // A place is looked up by the address behind an instruction.
+        let stop = Stop::Refused { message, position, pc: fault.pc + 1 };
+        let worker = (*lane).worker;
+        (*worker).stop = Some(stop);
+        Some((*worker).scheduler)
     }
 }
 
