@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// The crates of ours that each crate may depend on. `None`: all. Dev-dependencies are free.
-const MAY_USE: [(&str, Option<&[&str]>); 9] = [
+const MAY_USE: [(&str, Option<&[&str]>); 10] = [
     ("forgellm-frontend", Some(&[])),
     ("forgellm-optimizer", Some(&["forgellm-frontend"])),
     ("forgellm-plan", Some(&["forgellm-frontend"])),
@@ -30,6 +30,7 @@ const MAY_USE: [(&str, Option<&[&str]>); 9] = [
             "forgellm-metal-sim",
         ]),
     ),
+    ("forgellm-metal-sim", Some(&[])),
     ("forgellm-cli", None),
     ("xtask", None),
 ];

@@ -1,0 +1,88 @@
+// Macros of the Metal standard library, for the preprocessor's pass over a kernel's text.
+#pragma once
+
+#define METAL_FUNC inline __attribute__((always_inline))
+#define __METAL_FAST_MATH__ true
+#define __METAL_PRECISE_MATH__ false
+#define __METAL_MAYBE_FAST_MATH__ true
+
+#define INFINITY (__builtin_inff())
+#define NAN (__builtin_nanf(""))
+#define HUGE_VALF (__builtin_inff())
+#define HUGE_VALH ((half)__builtin_inff())
+#define MAXFLOAT 3.402823466e+38f
+#define MAXHALF ((half)65504.0f)
+#define MAXBFLOAT ((bfloat)3.3895314e+38f)
+#define FLT_MAX 3.402823466e+38f
+#define FLT_MIN 1.175494351e-38f
+#define FLT_EPSILON 1.192092896e-07f
+#define FLT_DIG 6
+#define FLT_MANT_DIG 24
+#define FLT_MAX_EXP 128
+#define FLT_MIN_EXP (-125)
+#define FLT_RADIX 2
+#define HALF_MAX ((half)65504.0f)
+#define HALF_MIN ((half)6.103515625e-05f)
+#define HALF_EPSILON ((half)0.0009765625f)
+#define HALF_DIG 3
+#define HALF_MANT_DIG 11
+#define HALF_MAX_EXP 16
+#define HALF_MIN_EXP (-13)
+#define HALF_RADIX 2
+#define CHAR_BIT 8
+#define CHAR_MAX 127
+#define CHAR_MIN (-128)
+#define SCHAR_MAX 127
+#define SCHAR_MIN (-128)
+#define UCHAR_MAX 255
+#define SHRT_MAX 32767
+#define SHRT_MIN (-32768)
+#define USHRT_MAX 65535
+#define INT_MAX 2147483647
+#define INT_MIN (-2147483647 - 1)
+#define UINT_MAX 4294967295u
+#define LONG_MAX 9223372036854775807l
+#define LONG_MIN (-9223372036854775807l - 1l)
+#define ULONG_MAX 18446744073709551615ul
+
+#define M_E_F 2.71828182845904523536f
+#define M_LOG2E_F 1.44269504088896340736f
+#define M_LOG10E_F 0.434294481903251827651f
+#define M_LN2_F 0.693147180559945309417f
+#define M_LN10_F 2.30258509299404568402f
+#define M_PI_F 3.14159265358979323846f
+#define M_PI_2_F 1.57079632679489661923f
+#define M_PI_4_F 0.785398163397448309616f
+#define M_1_PI_F 0.318309886183790671538f
+#define M_2_PI_F 0.636619772367581343076f
+#define M_2_SQRTPI_F 1.12837916709551257390f
+#define M_SQRT2_F 1.41421356237309504880f
+#define M_SQRT1_2_F 0.707106781186547524401f
+
+#define M_E_H ((half)2.71828182845904523536f)
+#define M_LOG2E_H ((half)1.44269504088896340736f)
+#define M_LOG10E_H ((half)0.434294481903251827651f)
+#define M_LN2_H ((half)0.693147180559945309417f)
+#define M_LN10_H ((half)2.30258509299404568402f)
+#define M_PI_H ((half)3.14159265358979323846f)
+#define M_PI_2_H ((half)1.57079632679489661923f)
+#define M_PI_4_H ((half)0.785398163397448309616f)
+#define M_1_PI_H ((half)0.318309886183790671538f)
+#define M_2_PI_H ((half)0.636619772367581343076f)
+#define M_2_SQRTPI_H ((half)1.12837916709551257390f)
+#define M_SQRT2_H ((half)1.41421356237309504880f)
+#define M_SQRT1_2_H ((half)0.707106781186547524401f)
+
+#define M_E_BF ((bfloat)2.71828182845904523536f)
+#define M_LOG2E_BF ((bfloat)1.44269504088896340736f)
+#define M_LOG10E_BF ((bfloat)0.434294481903251827651f)
+#define M_LN2_BF ((bfloat)0.693147180559945309417f)
+#define M_LN10_BF ((bfloat)2.30258509299404568402f)
+#define M_PI_BF ((bfloat)3.14159265358979323846f)
+#define M_PI_2_BF ((bfloat)1.57079632679489661923f)
+#define M_PI_4_BF ((bfloat)0.785398163397448309616f)
+#define M_1_PI_BF ((bfloat)0.318309886183790671538f)
+#define M_2_PI_BF ((bfloat)0.636619772367581343076f)
+#define M_2_SQRTPI_BF ((bfloat)1.12837916709551257390f)
+#define M_SQRT2_BF ((bfloat)1.41421356237309504880f)
+#define M_SQRT1_2_BF ((bfloat)0.707106781186547524401f)

@@ -1,0 +1,86 @@
+//! Turns the processor's faults in kernels into errors.
+//!
+//! A plain build checks no address. When a kernel touches one that is not mapped, or runs out of its stack, the system
+//! sends a signal; the handler leaves a reason with the worker and lets the OS thread go on in the scheduler. Faults of
+//! everything else are left to whoever handled them before.
+
+use std::ffi::c_void;
+use std::sync::OnceLock;
+
+use libc::{SA_ONSTACK, SA_SIGINFO, SIGBUS, SIGFPE, SIGILL, SIGSEGV, c_int, siginfo_t, ucontext_t};
+
+use super::fiber;
+use super::worker::{self, Fault};
+
+const SIGNALS: [c_int; 4] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL];
+
+/// The handlers before ours, in the order of `SIGNALS`.
+static BEFORE: OnceLock<[libc::sigaction; 4]> = OnceLock::new();
+
+/// Installs the handler, once in a process.
+pub(super) fn install() {
+    BEFORE.get_or_init(|| {
+        SIGNALS.map(|signal| {
+            // SAFETY: plain data, for which all zeros are valid; `handle` has the type that SA_SIGINFO asks for.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                let mut before: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = handle as *const () as usize;
+                action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+                libc::sigaction(signal, &raw const action, &raw mut before);
+                before
+            }
+        })
+    });
+}
+
+/// Runs on the signal stack of the OS thread, with the kernel's registers in `context`.
+extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: the system passes both for SA_SIGINFO.
+    let (context, address) = unsafe { (&mut *context.cast::<ucontext_t>(), (*info).si_addr() as usize) };
+    let (pc, sp) = registers(context);
+    let unmapped = signal == SIGSEGV || signal == SIGBUS;
+    let fault = Fault { address: unmapped.then_some(address), arithmetic: signal == SIGFPE, pc, sp };
+    // SAFETY: called on the OS thread that faulted.
+    let scheduler = unsafe { worker::fault(fault) };
+    match scheduler {
+        Some(scheduler) => go_on(context, scheduler),
+        None => give_up(signal),
+    }
+}
+
+/// Lets the handler before ours see the fault, which happens again.
+fn give_up(signal: c_int) {
+    let before = BEFORE.get().and_then(|all| all.get(SIGNALS.iter().position(|&known| known == signal)?));
+    // SAFETY: the action came from the system; without one, the default ends the process.
+    unsafe {
+        match before {
+            Some(before) => libc::sigaction(signal, before, std::ptr::null_mut()),
+            None => libc::signal(signal, libc::SIG_DFL) as c_int,
+        };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn registers(context: &ucontext_t) -> (usize, usize) {
+    let registers = &context.uc_mcontext.gregs;
+    (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RSP as usize] as usize)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn go_on(context: &mut ucontext_t, at: fiber::Context) {
+    let registers = &mut context.uc_mcontext.gregs;
+    registers[libc::REG_RSP as usize] = at as i64;
+    registers[libc::REG_RIP as usize] = fiber::restore as *const () as i64;
+}
+
+#[cfg(target_arch = "aarch64")]
+fn registers(context: &ucontext_t) -> (usize, usize) {
+    (context.uc_mcontext.pc as usize, context.uc_mcontext.sp as usize)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn go_on(context: &mut ucontext_t, at: fiber::Context) {
+    context.uc_mcontext.sp = at as u64;
+    context.uc_mcontext.pc = fiber::restore as *const () as u64;
+}
