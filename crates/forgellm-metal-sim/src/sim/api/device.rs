@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::environment;
 use super::queue::Queues;
 use super::{Buffer, Constant, Event, GpuError, Library, Memory, Pipeline, Queue, library};
 use crate::sim::exec::{Executor, THREADGROUP_MEMORY};
@@ -54,6 +55,8 @@ pub struct Device {
 /// What all that belongs to a device knows of it.
 pub(super) struct Shared {
     pub(super) options: Options,
+    /// Where the counts go when the device is gone.
+    report: Option<PathBuf>,
     pub(super) queues: Mutex<Queues>,
     /// Something was committed or has run.
     pub(super) changed: Condvar,
@@ -62,22 +65,39 @@ pub(super) struct Shared {
     pub(super) warnings: Mutex<Vec<String>>,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Some(file) = &self.report else { return };
+        let counts = self.counts.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = environment::write(file, counts) {
+            eprintln!("cannot write the counts to {}: {error}", file.display());
+        }
+    }
+}
+
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Device {
-    /// The device with default options: fast, unchecked, all cores.
+    /// The device with the options that the variable `METAL_SIM` asks for; without it fast, unchecked, all cores.
     pub fn open() -> Result<Self, GpuError> {
-        Self::with(Options::default())
+        let text = std::env::var(environment::VARIABLE).unwrap_or_default();
+        let (options, report) = environment::options(&text)?;
+        Self::reporting(options, report)
     }
 
     /// A device with options.
     pub fn with(options: Options) -> Result<Self, GpuError> {
+        Self::reporting(options, None)
+    }
+
+    fn reporting(options: Options, report: Option<PathBuf>) -> Result<Self, GpuError> {
         let threads = if options.sanitize || options.count { 1 } else { options.threads };
         Ok(Self {
             shared: Arc::new(Shared {
                 options,
+                report,
                 queues: Mutex::default(),
                 changed: Condvar::new(),
                 executor: Mutex::new(Executor::new(threads)),
@@ -132,7 +152,7 @@ impl Device {
         function: &str,
         constants: &[Constant],
     ) -> Result<Pipeline, GpuError> {
-        Pipeline::new(library, function, constants)
+        Pipeline::new(library, function, constants, &mut |warning| lock(&self.shared.warnings).push(warning))
     }
 
     /// A queue.
@@ -145,7 +165,8 @@ impl Device {
         std::mem::take(&mut lock(&self.shared.counts))
     }
 
-    /// What is suspicious but no error, since the last call: buffers that are bound and that the kernel does not have.
+    /// What is suspicious but no error, since the last call: buffers that are bound and that the kernel does not have, function constants
+    /// without a value that a kernel may use.
     pub fn warnings(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.shared.warnings))
     }

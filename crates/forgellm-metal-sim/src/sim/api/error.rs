@@ -25,6 +25,16 @@ pub enum GpuError {
     /// The compiled kernels cannot be loaded.
     #[error(transparent)]
     Module(#[from] ModuleError),
+    /// The environment asks for something unknown.
+    #[error(
+        "{variable}: '{word}' is not known; the words are sanitize, seed=N, orders=N, threads=N, count=FILE, with commas between"
+    )]
+    Environment {
+        /// The variable.
+        variable: &'static str,
+        /// What it says.
+        word: String,
+    },
     /// The library has no such kernel.
     #[error("{library} has no kernel '{function}'; it has: {known}")]
     UnknownFunction {

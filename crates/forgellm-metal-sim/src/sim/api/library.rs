@@ -136,10 +136,25 @@ struct Specialised {
 }
 
 impl Pipeline {
-    pub(super) fn new(library: &Library, function: &str, constants: &[Constant]) -> Result<Self, GpuError> {
+    /// `warn` hears of constants without a value that the kernel may use.
+    pub(super) fn new(
+        library: &Library,
+        function: &str,
+        constants: &[Constant],
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Self, GpuError> {
         let kernel = library.kernel(function)?;
-        let needed = &library.kernels()[kernel].constants;
-        let constants = specialise(library, function, needed, constants)?;
+        let info = &library.kernels()[kernel];
+        let constants = specialise(library, function, &info.constants, constants)?;
+        for constant in library.constants() {
+            let missing = constants.iter().any(|set| set.index == constant.index && set.bytes.is_empty());
+            if missing && info.possible_constants.contains(&constant.index) {
+                let (index, name) = (constant.index, &constant.name);
+                warn(format!(
+                    "kernel '{function}' may use function constant {index} ('{name}'), which has no value"
+                ));
+            }
+        }
         let symbol = &library.kernels()[kernel].entry;
         let plain = library.inner.plain.entry(symbol)?;
         let traced = library.inner.traced.as_ref().map(|module| module.entry(symbol)).transpose()?;

@@ -24,6 +24,7 @@ mod buffer;
 mod commands;
 mod device;
 mod encode;
+mod environment;
 mod error;
 mod library;
 mod orders;

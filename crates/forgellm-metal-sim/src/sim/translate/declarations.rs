@@ -41,7 +41,8 @@ fn closing_angle(tokens: &[Token<'_>], from: usize, mut depth: usize) -> Option<
         if token.kind == Kind::Punctuation {
             match token.text {
                 "<" if tokens[i - 1].kind == Kind::Identifier => {
-                    return closing_angle(tokens, i + 1, depth + 1).or_else(|| closing_angle(tokens, i + 1, depth));
+                    return closing_angle(tokens, i + 1, depth + 1)
+                        .or_else(|| closing_angle(tokens, i + 1, depth));
                 }
                 ">" => {
                     depth -= 1;
@@ -260,10 +261,15 @@ impl<'t> Translator<'t> {
         }
         if parentheses && !self.has_attribute(head, declaration.end, "function_constant") {
             let end = declaration.end - 1;
-            let assign = (head..end).find(|&i| tokens[i].is("=") && tokens[i - 1].kind == Kind::Identifier
-                || tokens[i].is("=") && tokens[i - 1].is(")"));
-            let value = assign.filter(|&i| i + 2 == end && matches!(tokens[i + 1].text, "default" | "delete"));
-            if (!assigned || value.is_some()) && self.repeats(declaration.start, value.unwrap_or(end), (end, end), scope)? {
+            let assign = (head..end).find(|&i| {
+                tokens[i].is("=") && tokens[i - 1].kind == Kind::Identifier
+                    || tokens[i].is("=") && tokens[i - 1].is(")")
+            });
+            let value =
+                assign.filter(|&i| i + 2 == end && matches!(tokens[i + 1].text, "default" | "delete"));
+            if (!assigned || value.is_some())
+                && self.repeats(declaration.start, value.unwrap_or(end), (end, end), scope)?
+            {
                 self.edits.remove(declaration.start, end);
             }
             if !assigned || value.is_some() {

@@ -277,9 +277,10 @@ impl<'t> Translator<'t> {
                 arguments.join(", ")
             ),
         );
-        let constants = self.uses.constants(&callee.function, &self.constants.declared);
+        let (constants, possible_constants) = self.uses.constants(&callee.function, &self.constants.declared);
         self.kernels.push(KernelInfo {
             constants,
+            possible_constants,
             name: callee.name,
             entry,
             at: position,

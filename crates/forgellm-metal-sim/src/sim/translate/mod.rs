@@ -39,6 +39,8 @@ pub struct KernelInfo {
     pub max_total_threads: Option<u32>,
     /// The indexes of function constants without whose values it cannot run.
     pub constants: Vec<u32>,
+    /// Those that it may use by way of functions that it calls.
+    pub possible_constants: Vec<u32>,
 }
 
 /// One parameter of a kernel.

@@ -52,7 +52,8 @@ impl<'t> Translator<'t> {
         if !body_text.is_empty() && earlier.body != body_text {
             return Err(TranslateError::Unsupported {
                 at: self.tokens.position(start),
-                construct: "an overload that differs from another only in address spaces but has another body".into(),
+                construct:
+                    "an overload that differs from another only in address spaces but has another body".into(),
                 reason: "the simulator has one memory: give the functions different names",
             });
         }

@@ -54,7 +54,8 @@ fn is_half_call(tokens: &[Token<'_>], i: usize) -> bool {
     }
     let previous = &tokens[i - 1];
     let begins_statement = matches!(previous.text, ";" | "{" | "}");
-    let in_expression = previous.kind == Kind::Punctuation || matches!(previous.text, "return" | "else" | "case");
+    let in_expression =
+        previous.kind == Kind::Punctuation || matches!(previous.text, "return" | "else" | "case");
     let declarator = tokens.get(i + 2).is_some_and(|t| t.is("&") || (t.is("*") && begins_statement));
     in_expression && !declarator
 }
