@@ -2,8 +2,7 @@
 //
 // A team of 8 lanes computes TEAM_ROWS rows of a matrix, for BATCH rows of inputs at once. In a step, each lane takes a piece of a weight row,
 // 16 bytes of codes for most formats, so a team reads 128 consecutive bytes of a row and a simdgroup has 4 * TEAM_ROWS such reads under way. A
-// piece is unpacked once for all rows of inputs; inputs are read from threadgroup memory once for all TEAM_ROWS. Scales and minima are applied
-// to the sums of a span, not to its elements.
+// piece is unpacked once for all rows of inputs; inputs are read from threadgroup memory once for all TEAM_ROWS.
 
 constant uint INPUTS [[function_constant(0)]];
 // Whether inputs pass a root-mean-square norm.
@@ -95,12 +94,64 @@ template <uint BATCH> inline float norm_factor(threadgroup const float *partial,
     return precise::rsqrt(squares_of<BATCH>(partial, simdgroups, m) / float(INPUTS) + NORM_EPSILON);
 }
 
+// Adds the products of a piece of each row with the one row of inputs, `x` from its first on. Scales and minima are applied to the sums of a span: an
+// element costs its multiply-add, and an addition for the minima that all rows share.
+template <typename Format, uint TEAM_ROWS, uint BATCH>
+inline void accumulate_spans(thread const typename Format::template Part<Format::PIECE> *parts, threadgroup const float4 *x,
+                             thread Sums<TEAM_ROWS, BATCH> &sums) {
+    #pragma unroll
+    for (uint span = 0; span < Format::PIECE / Format::SPAN; span++) {
+        float products[TEAM_ROWS] = {};
+        float total = 0.0f;
+        #pragma unroll
+        for (uint q = span * Format::SPAN / 4; q < (span + 1) * Format::SPAN / 4; q++) {
+            float4 inputs = x[q];
+            if (Format::MINIMUM) {
+                total += inputs.x + inputs.y + inputs.z + inputs.w;
+            }
+            #pragma unroll
+            for (uint r = 0; r < TEAM_ROWS; r++) {
+                products[r] += dot(Format::quad(parts[r], q), inputs);
+            }
+        }
+        #pragma unroll
+        for (uint r = 0; r < TEAM_ROWS; r++) {
+            sums.of[r][0] += Format::scale(parts[r], span) * products[r];
+            if (Format::MINIMUM) {
+                sums.of[r][0] += Format::minimum(parts[r], span) * total;
+            }
+        }
+    }
+}
+
+// The same with several rows of inputs: the elements are unpacked for all of them.
+template <typename Format, uint TEAM_ROWS, uint BATCH>
+inline void accumulate_elements(thread const typename Format::template Part<Format::PIECE> *parts, threadgroup const float4 *x,
+                             thread Sums<TEAM_ROWS, BATCH> &sums) {
+    #pragma unroll
+    for (uint q = 0; q < Format::PIECE / 4; q++) {
+        uint span = 4 * q / Format::SPAN;
+        float4 elements[TEAM_ROWS];
+        #pragma unroll
+        for (uint r = 0; r < TEAM_ROWS; r++) {
+            elements[r] = Format::scale(parts[r], span) * Format::quad(parts[r], q) + Format::minimum(parts[r], span);
+        }
+        #pragma unroll
+        for (uint m = 0; m < BATCH; m++) {
+            float4 inputs = x[m * chunk_quads(BATCH) + q];
+            #pragma unroll
+            for (uint r = 0; r < TEAM_ROWS; r++) {
+                sums.of[r][m] += dot(elements[r], inputs);
+            }
+        }
+    }
+}
+
 // Adds the products of a chunk, inputs first and on, and of the rows of a matrix. `lane` counts within the team.
 template <typename Format, uint TEAM_ROWS, uint BATCH>
 inline void accumulate(Matrix matrix, thread const uint *rows, uint first, uint lane, threadgroup const float4 *chunk,
                        thread Sums<TEAM_ROWS, BATCH> &sums) {
     constexpr uint PIECE = Format::PIECE;
-    constexpr uint SPAN = Format::SPAN;
     uint pieces = min(chunk_inputs(BATCH), padded(INPUTS) - first) / PIECE;
     for (uint piece = lane; piece < pieces; piece += TEAM) {
         typename Format::template Part<PIECE> parts[TEAM_ROWS];
@@ -109,40 +160,10 @@ inline void accumulate(Matrix matrix, thread const uint *rows, uint first, uint 
             parts[r] = Format::template load<PIECE>(matrix, rows[r], first + piece * PIECE);
         }
         threadgroup const float4 *x = chunk + chunk_place(piece * PIECE / 4);
-        #pragma unroll
-        for (uint span = 0; span < PIECE / SPAN; span++) {
-            float products[TEAM_ROWS][BATCH];
-            float totals[BATCH];
-            for (uint m = 0; m < BATCH; m++) {
-                totals[m] = 0.0f;
-                for (uint r = 0; r < TEAM_ROWS; r++) {
-                    products[r][m] = 0.0f;
-                }
-            }
-            #pragma unroll
-            for (uint q = span * SPAN / 4; q < (span + 1) * SPAN / 4; q++) {
-                float4 inputs[BATCH];
-                for (uint m = 0; m < BATCH; m++) {
-                    inputs[m] = x[m * chunk_quads(BATCH) + q];
-                    if (Format::MINIMUM) {
-                        totals[m] += inputs[m].x + inputs[m].y + inputs[m].z + inputs[m].w;
-                    }
-                }
-                for (uint r = 0; r < TEAM_ROWS; r++) {
-                    float4 codes = Format::quad(parts[r], q);
-                    for (uint m = 0; m < BATCH; m++) {
-                        products[r][m] += dot(codes, inputs[m]);
-                    }
-                }
-            }
-            for (uint r = 0; r < TEAM_ROWS; r++) {
-                for (uint m = 0; m < BATCH; m++) {
-                    sums.of[r][m] += Format::scale(parts[r], span) * products[r][m];
-                    if (Format::MINIMUM) {
-                        sums.of[r][m] += Format::minimum(parts[r], span) * totals[m];
-                    }
-                }
-            }
+        if (BATCH == 1) {
+            accumulate_spans<Format>(parts, x, sums);
+        } else {
+            accumulate_elements<Format>(parts, x, sums);
         }
     }
 }

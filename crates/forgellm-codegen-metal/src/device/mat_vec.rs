@@ -14,8 +14,11 @@ pub const BATCHES: [usize; 4] = [1, 2, 4, 8];
 /// The most rows of inputs.
 pub const MAX_ROWS: usize = BATCHES[3];
 
-/// Rows of the matrix that a team of lanes computes at a time.
-const TEAM_ROWS: usize = 2;
+/// Rows of the matrix that a team of lanes computes at a time. Inputs are read from threadgroup memory once for all of them, which with many rows
+/// of inputs would take longer than the multiplications; with few, more teams are better.
+const fn team_rows(batch: usize) -> usize {
+    if batch > 2 { 4 } else { 2 }
+}
 
 /// Teams of a simdgroup.
 const TEAMS: usize = 4;
@@ -47,7 +50,7 @@ impl MatVec {
         let biases = parts.iter().enumerate().map(|(number, part)| usize::from(part.bias) << number).sum();
         let batch = batch(rows);
         let simdgroups = simdgroups(parts.iter().map(|part| part.outputs).sum(), batch);
-        let tile = simdgroups * TEAMS * TEAM_ROWS;
+        let tile = simdgroups * TEAMS * team_rows(batch);
         let tiles = match gate {
             Some(_) => outputs(0).div_ceil(tile),
             None => parts.iter().map(|part| part.outputs.div_ceil(tile)).sum(),
@@ -78,7 +81,7 @@ pub fn mat_vec_needs(formats: &[&FormatInfo]) -> KernelNeeds {
     let arguments = arguments(formats);
     let instantiations = BATCHES.iter().map(|batch| {
         let [a, b, c] = arguments.map(|format| format.name);
-        let kernel = format!("mat_vec<{a}, {b}, {c}, {TEAM_ROWS}, {batch}>");
+        let kernel = format!("mat_vec<{a}, {b}, {c}, {}, {batch}>", team_rows(*batch));
         let name = name(&arguments, *batch);
         format!("template [[host_name(\"{name}\")]] kernel decltype({kernel}) {kernel};")
     });

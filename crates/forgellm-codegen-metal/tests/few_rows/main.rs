@@ -6,4 +6,5 @@ mod mat_vec;
 #[path = "../kv/paged.rs"]
 mod paged;
 mod qkv;
+mod traffic;
 mod weights;

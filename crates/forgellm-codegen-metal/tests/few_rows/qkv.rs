@@ -109,7 +109,12 @@ impl Case {
         let biases = widths.map(|width| random.normals(width));
         let head_norms = [0, 1].map(|_| random.normals(head_dim));
 
-        let gpu = Gpu::new(&qkv_needs(self.types.map(format_of)));
+        let shape = self.shape();
+        assert!(rows.len() <= shape.max_rows());
+        let launch = shape.launch(PAGE, rows.len());
+        let mut needs = qkv_needs(self.types.map(format_of));
+        needs.instantiations.retain(|line| line.contains(&format!("\"{}\"", launch.function)));
+        let gpu = Gpu::new(&needs);
         let mut caches = [0, 1].map(|_| Kv::zeros(KvFormat::F16, tables.pages, kv_heads, head_dim));
         let [keys, values] = caches.each_ref().map(|cache| gpu.upload(&cache.bytes));
         let q = gpu.output(rows.len() * widths[0]);
@@ -133,9 +138,7 @@ impl Case {
         }
         let bytes = [(3, rows.len()), (19, tables.pages_per_sequence)]
             .map(|(index, value)| (index, (value as u32).to_le_bytes().to_vec()));
-        let shape = self.shape();
-        assert!(rows.len() <= shape.max_rows());
-        gpu.run(&[(shape.launch(PAGE, rows.len()), buffers, bytes.to_vec())]);
+        gpu.run(&[(launch, buffers, bytes.to_vec())]);
 
         let q = download::<f32>(&q);
         caches[0].bytes = download(&keys);
