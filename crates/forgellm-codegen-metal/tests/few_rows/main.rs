@@ -1,6 +1,7 @@
 //! Projections of few rows, the fused way to attention, and the embedding: kernels in the simulator, every access checked, against f64.
 
 mod embed;
+mod engine;
 mod mat_vec;
 #[allow(dead_code, reason = "shared with the tests of attention, which use the rest")]
 #[path = "../kv/paged.rs"]
@@ -8,3 +9,5 @@ mod paged;
 mod qkv;
 mod traffic;
 mod weights;
+#[path = "../it/weights_file.rs"]
+mod weights_file;
