@@ -20,7 +20,7 @@ pub struct Constant {
 
 /// A value and its type.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(missing_docs, reason = "the names are the types")]
+#[allow(missing_docs, reason = "the names are the types")]
 pub enum ConstantValue {
     Bool(bool),
     I8(i8),

@@ -7,7 +7,7 @@ use crate::sim::abi::Thread;
 
 /// What a memory access does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum AccessKind {
     Load,
     Store,

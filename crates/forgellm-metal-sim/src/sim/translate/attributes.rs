@@ -4,7 +4,7 @@ use super::lexer::{Kind, Token};
 
 /// A value that a thread knows of itself and of its grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the attributes of the language")]
+#[allow(missing_docs, reason = "the names are the attributes of the language")]
 pub enum Builtin {
     ThreadPositionInGrid,
     ThreadPositionInThreadgroup,
