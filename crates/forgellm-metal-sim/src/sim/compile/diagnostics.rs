@@ -76,7 +76,9 @@ pub(super) fn read(
     let own = |file: &str| file.starts_with(&*headers) || file.ends_with(".cpp") || file.starts_with('<');
     let messages: Vec<Message<'_>> = output.lines().filter_map(message).collect();
     let mut found: Vec<Diagnostic> = Vec::new();
-    for (i, first) in messages.iter().enumerate().filter(|(_, m)| m.severity.ends_with("error") || to_bfloat(m)) {
+    for (i, first) in
+        messages.iter().enumerate().filter(|(_, m)| m.severity.ends_with("error") || to_bfloat(m))
+    {
         let notes: Vec<&Message<'_>> =
             messages[i + 1..].iter().take_while(|m| m.severity == "note").collect();
         let place = std::iter::once(first).chain(notes.iter().copied()).find(|m| !own(m.file));
