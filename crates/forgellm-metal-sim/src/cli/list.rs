@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use forgellm_metal_sim::sim::api::{Device, Options};
-use forgellm_metal_sim::sim::translate::{AddressSpace, Parameter, ParameterKind};
+use forgellm_metal_sim::sim::translate::{AddressSpace, Builtin, Parameter, ParameterKind};
 use serde_json::{Value, json};
 
 use super::Outcome;
@@ -79,7 +79,7 @@ fn parameter_text(parameter: &Parameter) -> String {
             format!("buffer {index}: {space} {element} {mark}{name}{optional}")
         }
         ParameterKind::Threadgroup { index } => format!("threadgroup {index}: {name}"),
-        ParameterKind::Builtin(builtin) => format!("{builtin:?}: {name}"),
+        ParameterKind::Builtin(builtin) => format!("{}: {name}", attribute(builtin)),
     }
 }
 
@@ -98,7 +98,19 @@ fn parameter_json(parameter: &Parameter) -> Value {
         }
         ParameterKind::Threadgroup { index } => json!({"kind": "threadgroup", "name": name, "index": index}),
         ParameterKind::Builtin(builtin) => {
-            json!({"kind": "builtin", "name": name, "builtin": format!("{builtin:?}")})
+            json!({"kind": "builtin", "name": name, "builtin": attribute(builtin)})
         }
     }
+}
+
+/// The attribute of a built-in value, as the language spells it.
+fn attribute(builtin: &Builtin) -> String {
+    let mut spelled = String::new();
+    for letter in format!("{builtin:?}").chars() {
+        if letter.is_uppercase() && !spelled.is_empty() {
+            spelled.push('_');
+        }
+        spelled.extend(letter.to_lowercase());
+    }
+    spelled
 }

@@ -194,7 +194,7 @@ fn kernels_are_listed() {
         "scale (constants.metal:11)\n    \
          buffer 0: device const float *x\n    \
          buffer 1: device float *y\n    \
-         ThreadPositionInGrid: i\n\
+         thread_position_in_grid: i\n\
          function constant 0: uint factor\n\
          function constant 1: bool negate\n\
          function constant 2: float offset\n"

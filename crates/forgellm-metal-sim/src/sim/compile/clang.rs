@@ -117,6 +117,7 @@ const COMMON: &[&str] = &[
     "-Wframe-larger-than=131072",
     "-Wno-c++11-narrowing",
     "-fno-caret-diagnostics",
+    "-fno-spell-checking",
     "-fno-color-diagnostics",
     "-fno-diagnostics-fixit-info",
     "-fno-diagnostics-show-option",

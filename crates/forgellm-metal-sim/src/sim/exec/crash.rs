@@ -9,8 +9,7 @@ use std::sync::OnceLock;
 
 use libc::{SA_ONSTACK, SA_SIGINFO, SIGBUS, SIGFPE, SIGILL, SIGSEGV, c_int, siginfo_t, ucontext_t};
 
-use super::fiber;
-use super::worker::{self, Fault};
+use super::{Position, Stop, fiber, hooks};
 
 const SIGNALS: [c_int; 4] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL];
 
@@ -39,13 +38,43 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     // SAFETY: the system passes both for SA_SIGINFO.
     let (context, address) = unsafe { (&mut *context.cast::<ucontext_t>(), (*info).si_addr() as usize) };
     let (pc, sp) = registers(context);
-    let unmapped = signal == SIGSEGV || signal == SIGBUS;
-    let fault = Fault { address: unmapped.then_some(address), arithmetic: signal == SIGFPE, pc, sp };
-    // SAFETY: called on the OS thread that faulted.
-    let scheduler = unsafe { worker::fault(fault) };
-    match scheduler {
+    // SAFETY: this is the OS thread that faulted, and it goes on with what is returned.
+    match unsafe { blame(signal, address, pc, sp) } {
         Some(scheduler) => go_on(context, scheduler),
         None => give_up(signal),
+    }
+}
+
+/// Leaves the reason with the worker if the current thread of this OS thread is to blame: where the scheduler goes on.
+///
+/// # Safety
+/// Called on the OS thread that faulted. With a context as the answer, the fault must not happen again: the scheduler
+/// goes on.
+unsafe fn blame(signal: c_int, address: usize, pc: usize, sp: usize) -> Option<fiber::Context> {
+    let lane = hooks::current();
+    if lane.is_null() {
+        return None;
+    }
+    // SAFETY: a current lane and its worker are alive. Kernels hold no locks, so memory can be allocated here.
+    unsafe {
+        let stack = (*lane).stack.clone();
+        let guard = stack.start.saturating_sub(fiber::GUARD)..stack.start;
+        if !stack.contains(&sp) && !guard.contains(&sp) {
+            return None;
+        }
+        let message = match signal {
+            SIGSEGV | SIGBUS if guard.contains(&address) => {
+                "its private memory is full: variables and calls take more than 256 KiB".to_owned()
+            }
+            SIGSEGV | SIGBUS => format!("access to unmapped memory at {address:#x}; sanitizers tell more"),
+            SIGFPE => "division of an integer by zero".to_owned(),
+            _ => "the processor refuses an instruction".to_owned(),
+        };
+        let position = Position::of(&(*lane).thread);
+        let worker = (*lane).worker;
+        // A place is looked up by the address behind an instruction.
+        (*worker).stop = Some(Stop::Refused { message, position, pc: pc + 1 });
+        Some((*worker).scheduler)
     }
 }
 

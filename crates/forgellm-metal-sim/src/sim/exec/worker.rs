@@ -7,12 +7,12 @@ use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use super::fiber::{self, Context, Fiber, switch};
+use super::fiber::{Context, Fiber, switch};
 use super::hooks;
 use super::memory::ThreadgroupMemory;
 use super::order::Order;
 use super::simdgroup::Simdgroup;
-use super::{Dispatch, Entry, Position, Shared, Stop, Watch, meeting};
+use super::{Dispatch, Entry, Shared, Stop, Watch, meeting};
 use crate::sim::abi::{BUFFERS, Host, LANES, Thread};
 use crate::sim::module::Module;
 
@@ -39,7 +39,7 @@ pub(super) struct Worker {
     /// Fibers that run no thread.
     free: Vec<usize>,
     /// Where the scheduler goes on.
-    scheduler: Context,
+    pub(super) scheduler: Context,
     pub(super) memory: ThreadgroupMemory,
     buffers: [*mut c_void; BUFFERS],
     threadgroup_buffers: [*mut c_void; BUFFERS],
@@ -334,57 +334,6 @@ pub(super) unsafe fn stop(lane: *mut Lane, reason: Stop) {
         loop {
             switch(&raw mut (*lane).context, (*worker).scheduler);
         }
-    }
-}
-
-/// A fault of the processor.
-#[cfg(target_os = "linux")]
-pub(super) struct Fault {
-    /// The address that was accessed, if that is what was wrong.
-    pub(super) address: Option<usize>,
-    /// It is an integer division by zero.
-    pub(super) arithmetic: bool,
-    /// The instruction.
-    pub(super) pc: usize,
-    /// The stack pointer.
-    pub(super) sp: usize,
-}
-
-/// Takes note of a fault, if a kernel on this OS thread is to blame: where the scheduler goes on.
-///
-/// # Safety
-/// Called by a signal handler on the OS thread that faulted, which then goes on with the scheduler or lets the fault
-/// happen again.
-#[cfg(target_os = "linux")]
-pub(super) unsafe fn fault(fault: Fault) -> Option<Context> {
-    let lane = hooks::current();
-    if lane.is_null() {
-        return None;
-    }
-    // SAFETY: a current lane is alive. Kernels hold no locks and allocate nothing, so memory can be allocated here.
-    unsafe {
-        let stack = (*lane).stack.clone();
-        let guard = stack.start.saturating_sub(fiber::GUARD)..stack.start;
-        let overflow = fault.address.is_some_and(|address| guard.contains(&address));
-        if !stack.contains(&fault.sp) && !guard.contains(&fault.sp) {
-            return None;
-        }
-        let message = match fault.address {
-            _ if overflow => {
-                "its private memory is full: variables and calls take more than 256 KiB".to_owned()
-            }
-            Some(address) => {
-                format!("access to unmapped memory at {address:#x}; run it with sanitizers for more")
-            }
-            None if fault.arithmetic => "division of an integer by zero".to_owned(),
-            None => "the processor refuses an instruction".to_owned(),
-        };
-        let position = Position::of(&(*lane).thread);
-        // A place is looked up by the address behind an instruction.
-        let stop = Stop::Refused { message, position, pc: fault.pc + 1 };
-        let worker = (*lane).worker;
-        (*worker).stop = Some(stop);
-        Some((*worker).scheduler)
     }
 }
 

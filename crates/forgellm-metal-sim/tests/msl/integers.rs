@@ -1,0 +1,56 @@
+//! Integer functions.
+
+use crate::check;
+
+#[test]
+fn integer_functions() {
+    check(
+        "static float both(int2 v) { return v.x + 100 * v.y; }",
+        &[
+            ("abs(n[3])", 3.0),
+            ("absdiff(n[3], n[4])", 258.0),
+            ("absdiff(uchar(3), uchar(250))", 247.0),
+            ("addsat(n[5], n[5]) == 0x7fffffff ? 1 : 0", 1.0),
+            ("addsat(uchar(250), uchar(10))", 255.0),
+            ("addsat(char(-100), char(-100))", -128.0),
+            ("subsat(uint(n[1]), uint(n[2]))", 0.0),
+            ("subsat(short(-32000), short(1000))", -32768.0),
+            ("subsat(ulong(1), ulong(2))", 0.0),
+            ("clamp(n[4], n[0], n[7])", 12.0),
+            ("min(n[3], n[4]) + max(n[3], n[4])", 252.0),
+            ("min(ushort(3), ushort(7))", 3.0),
+            ("max(long(n[3]), long(n[4]))", 255.0),
+            ("min3(n[7], n[4], n[2]) + max3(n[7], n[4], n[2]) + median3(n[7], n[4], n[2])", 269.0),
+            ("clz(uint(n[1])) + clz(0u)", 63.0),
+            ("clz(uchar(1)) + clz(ushort(1))", 22.0),
+            ("clz(long(1))", 63.0),
+            ("ctz(n[7]) + ctz(0)", 34.0),
+            ("popcount(n[6]) + popcount(uchar(7))", 35.0),
+            ("popcount(char(-1))", 8.0),
+            ("reverse_bits(1u) == 0x80000000u ? 1 : 0", 1.0),
+            ("reverse_bits(uchar(2))", 64.0),
+            ("rotate(uint(0x80000001), 1u)", 3.0),
+            ("rotate(uchar(0x81), uchar(1))", 3.0),
+            ("rotate(5, 0)", 5.0),
+            ("hadd(n[7], n[1]) + rhadd(n[7], n[1])", 13.0),
+            ("hadd(uint(0xffffffff), uint(0xfffffffd)) == 0xfffffffeu ? 1 : 0", 1.0),
+            ("mulhi(n[5], n[7])", 3.0),
+            ("mulhi(0xffffffffu, 2u)", 1.0),
+            ("mulhi(n[6], n[6])", 0.0),
+            ("mulhi(ulong(1) << 63, ulong(6))", 3.0),
+            ("madhi(n[5], n[7], n[2])", 5.0),
+            ("madsat(n[5], n[7], n[1]) == 0x7fffffff ? 1 : 0", 1.0),
+            ("madsat(uchar(20), uchar(10), uchar(5))", 205.0),
+            ("mad24(n[7], n[2], n[1]) + mul24(n[3], n[7])", -11.0),
+            ("extract_bits(0xabcdu, 4, 8)", 188.0),
+            ("extract_bits(int(0xf0), 4, 4)", -1.0),
+            ("extract_bits(0xffffffffu, 0, 32) == 0xffffffffu ? 1 : 0", 1.0),
+            ("insert_bits(0xff00u, 0x5u, 4, 4)", 65360.0),
+            ("both(min(int2(1, 5), int2(3, 2)))", 201.0),
+            ("both(clamp(int2(1, 50), 2, 40))", 4002.0),
+            ("both(int2(popcount(uint2(7, 1))))", 103.0),
+            ("both(abs(int2(-1, -2)))", 201.0),
+            ("select(n[1], n[2], true)", 2.0),
+        ],
+    );
+}
