@@ -79,6 +79,8 @@ fn caches(graph: &Graph) -> Vec<CacheSpec> {
         })
         .collect();
     caches.sort_by_key(|(id, _)| *id);
+    // Several may read the same cache in the same way.
+    caches.dedup();
     caches.into_iter().map(|(_, spec)| spec).collect()
 }
 
@@ -227,18 +229,20 @@ impl Planner<'_> {
                 ..step.clone()
             })
             .collect();
-        let slots = used
-            .iter()
-            .map(|number| {
-                let weight = &self.weights[number.0];
-                Slot {
-                    name: slot_name(weight, layer),
-                    dtype: weight.dtype,
-                    shape: weight.shape.clone(),
-                    layout: Layout::clone(&weight.layout),
-                }
-            })
-            .collect();
+        let mut slots: Vec<Slot> = Vec::new();
+        for number in &used {
+            let weight = &self.weights[number.0];
+            let name = slot_name(weight, layer);
+            let taken = |name: &str| slots.iter().any(|slot| slot.name == name);
+            let numbered = (2..).map(|number| format!("{name}_{number}"));
+            let name = [name.clone()].into_iter().chain(numbered).find(|name| !taken(name));
+            slots.push(Slot {
+                name: name.unwrap_or_default(),
+                dtype: weight.dtype,
+                shape: weight.shape.clone(),
+                layout: Layout::clone(&weight.layout),
+            });
+        }
         (LayerKind { steps, slots }, used)
     }
 }
