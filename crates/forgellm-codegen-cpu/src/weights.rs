@@ -17,7 +17,12 @@ pub fn write_cpu_weights(
     path: &Path,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), WeightsWriteError> {
-    write_weights(plan, path, &mut |weight, bytes| pack_weight(weight, tensors, &pack_panels, bytes), progress)
+    write_weights(
+        plan,
+        path,
+        &mut |weight, bytes| pack_weight(weight, tensors, &pack_panels, bytes),
+        progress,
+    )
 }
 
 /// Packs a matrix on all cores, each with its own run of panels.
