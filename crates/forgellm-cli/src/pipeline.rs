@@ -8,7 +8,7 @@ use forgellm_codegen_cpu::{Cpu, CpuCodegenError, cpu_project, write_cpu_weights}
 use forgellm_codegen_metal::{Gpu, Metal, MetalCodegenError, metal_project, write_metal_weights};
 use forgellm_frontend::ir::{Graph, Verified};
 use forgellm_optimizer::{OptimizeError, Optimized, Options, optimize};
-use forgellm_plan::{Plan, PlanError, plan};
+use forgellm_plan::{self as plan, Plan, PlanError};
 
 use crate::model::{Model, ModelError};
 use crate::ui::Ui;
@@ -43,6 +43,14 @@ impl Target {
             Target::Auto if cfg!(all(target_os = "macos", target_arch = "aarch64")) => Target::Metal,
             Target::Auto => Target::Cpu,
             other => other,
+        }
+    }
+
+    /// Its kernels and layouts.
+    fn table(self) -> &'static dyn plan::Target {
+        match self.resolved() {
+            Target::Auto | Target::Cpu => &Cpu,
+            Target::Metal | Target::MetalSim => &Metal,
         }
     }
 }
@@ -87,12 +95,14 @@ pub struct Compiled {
     pub tokenizer_json: String,
 }
 
-/// The model's graph after all rewrites.
+/// The model's graph after all rewrites that `target` wants.
 ///
 /// # Errors
 /// When the file holds no model that is known, or a rewrite breaks it.
-pub fn optimized(model: &Model) -> Result<Optimized, CompileError> {
-    optimize(model.graph()?, &Options::default()).map_err(|source| CompileError::Optimize(Box::new(source)))
+pub fn optimized(model: &Model, target: Target) -> Result<Optimized, CompileError> {
+    let skip = target.table().unwanted_rewrites().iter().map(|name| name.to_string()).collect();
+    optimize(model.graph()?, &Options { skip, ..Options::default() })
+        .map_err(|source| CompileError::Optimize(Box::new(source)))
 }
 
 /// The schedule of an optimized graph for `target`.
@@ -101,10 +111,7 @@ pub fn optimized(model: &Model) -> Result<Optimized, CompileError> {
 /// When the target cannot run the model; names what it cannot.
 pub fn planned(graph: &Verified<Graph>, target: Target) -> Result<Verified<Plan>, CompileError> {
     let refused = |source| CompileError::Plan { target: target.name(), source: Box::new(source) };
-    match target.resolved() {
-        Target::Auto | Target::Cpu => plan(graph, &Cpu).map_err(refused),
-        Target::Metal | Target::MetalSim => plan(graph, &Metal).map_err(refused),
-    }
+    plan::plan(graph, target.table()).map_err(refused)
 }
 
 /// Compiles `model` for `target`. `name` is the program's name; by default it comes from the model's.
@@ -112,7 +119,7 @@ pub fn planned(graph: &Verified<Graph>, target: Target) -> Result<Verified<Plan>
 /// # Errors
 /// See [`CompileError`].
 pub fn compile(model: &Model, target: Target, name: Option<&str>) -> Result<Compiled, CompileError> {
-    let graph = optimized(model)?.graph;
+    let graph = optimized(model, target)?.graph;
     let plan = planned(&graph, target)?;
     let spec = model.tokenizer_spec()?;
     let program = Program {

@@ -2,7 +2,7 @@
 
 use forgellm_codegen::VECTOR;
 use forgellm_codegen::emit::operation;
-use forgellm_frontend::ir::{Graph, Node, Weight};
+use forgellm_frontend::ir::{Graph, Linear, Node, Op, Weight};
 use forgellm_plan::{Layout, Refusal, Target};
 
 use crate::pack;
@@ -23,9 +23,23 @@ impl Target for Cpu {
         1
     }
 
+    /// They save dispatches, of which the CPU has none: each thread would norm all rows for its share of the outputs.
+    fn unwanted_rewrites(&self) -> &'static [&'static str] {
+        &["fuse_qkv_projection", "fuse_norm_residual"]
+    }
+
     /// Kernels are functions of the device layer.
     fn kernel(&self, graph: &Graph, node: &Node) -> Result<&'static str, Refusal> {
-        operation(graph, node)
+        let refused = |what: &str, rewrite: &str| {
+            Err(Refusal(format!("it has no {what} as one operation; leave out the rewrite {rewrite}")))
+        };
+        match node.op.projection() {
+            Some(Linear { add: Some(_), .. }) => refused("sum and projection", "fuse_norm_residual"),
+            Some(_) if matches!(node.op, Op::QkvRope(_)) => {
+                refused("projection and rope", "fuse_qkv_projection")
+            }
+            _ => operation(graph, node),
+        }
     }
 
     fn layout(&self, weight: &Weight) -> Result<Layout, Refusal> {

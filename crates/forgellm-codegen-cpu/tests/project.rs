@@ -9,7 +9,8 @@ use forgellm_frontend::arch;
 use forgellm_frontend::checkpoint::gguf::GgufFile;
 use forgellm_frontend::ir::{DType, Graph, Stage, Verified, verify};
 use forgellm_frontend::synth::{self, Shape};
-use forgellm_plan::{Plan, plan};
+use forgellm_optimizer::{Options, optimize};
+use forgellm_plan::{Plan, Target, plan};
 use forgellm_runtime::runtime::weights::{DATA_ALIGNMENT, Expected, TENSOR_ALIGNMENT, Weights, WeightsError};
 
 fn tiny(folder: &Path, shape: &str, dtype: DType) -> (GgufFile, Verified<Plan>) {
@@ -51,6 +52,32 @@ fn the_weights_file_is_aligned_and_whole() {
         assert!(matches!(wrong, Err(WeightsError::Plan { .. })));
         let old = Weights::open(&path, &Expected { layout_version: 2, plan_hash: &hash });
         assert!(matches!(old, Err(WeightsError::Layout { .. })));
+    }
+}
+
+/// What the rewrites that the CPU does not want put together, it refuses; after all others it runs every architecture.
+#[test]
+fn unwanted_rewrites_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let unwanted = |rewrites: &[&str]| rewrites.iter().map(|name| name.to_string()).collect();
+    for shape in ["tiny-llama", "tiny-qwen2", "tiny-gemma3"] {
+        let (file, _) = tiny(folder.path(), shape, DType::Q8_0);
+        let planned = |skip: &[&str]| {
+            let options = Options { skip: unwanted(skip), ..Options::default() };
+            plan(&optimize(arch::import(&file).unwrap(), &options).unwrap().graph, &Cpu)
+        };
+        planned(Cpu.unwanted_rewrites()).unwrap();
+        for (kept, refusal) in [
+            ("fuse_qkv_projection", "leave out the rewrite fuse_qkv_projection"),
+            ("fuse_norm_residual", "leave out the rewrite fuse_norm_residual"),
+        ] {
+            let skip: Vec<&str> =
+                Cpu.unwanted_rewrites().iter().copied().filter(|name| *name != kept).collect();
+            match planned(&skip) {
+                Ok(_) => assert!(kept == "fuse_norm_residual" && shape != "tiny-gemma3", "{kept} {shape}"),
+                Err(error) => assert!(error.to_string().ends_with(refusal), "{kept} {shape}: {error}"),
+            }
+        }
     }
 }
 

@@ -60,12 +60,22 @@ impl RustWriter {
         self.line(close);
     }
 
-    /// `head(items…)tail` on one line where it fits, one item a line where not.
+    /// `head(items…)tail` on one line where it fits, one item a line where not. A value behind `head`'s `=` that fits on a line of its
+    /// own gets one, as rustfmt does it.
     pub fn list(&mut self, head: &str, (open, close): (&str, &str), items: &[String], tail: &str) {
         let space = if open == "{" { " " } else { "" };
         let one_line = format!("{head}{space}{open}{space}{}{space}{close}{tail}", items.join(", "));
-        if self.depth * INDENT + one_line.chars().count() <= MAX_WIDTH {
+        let fits = |depth: usize, line: &str| depth * INDENT + line.chars().count() <= MAX_WIDTH;
+        if fits(self.depth, &one_line) {
             self.line(one_line);
+        } else if head.contains(" = ")
+            && let Some((name, value)) = one_line.split_once(" = ")
+            && fits(self.depth + 1, value)
+        {
+            self.line(format!("{name} ="));
+            self.depth += 1;
+            self.line(value);
+            self.depth -= 1;
         } else {
             self.enclosed(head, open, &format!("{close}{tail}"), |w| {
                 for item in items {
@@ -142,6 +152,20 @@ mod tests {
             w.finish(),
             format!("f(a, b);\nfn g() {{\n    f(\n        {long},\n        {long},\n    );\n}}\n")
         );
+    }
+
+    #[test]
+    fn a_value_that_just_does_not_fit_goes_to_the_next_line() {
+        let list = |length: usize| {
+            let mut w = RustWriter::new();
+            w.list("let value = f", ("(", ")"), &["x".repeat(length)], ";");
+            w.finish()
+        };
+        let argument = |length: usize| "x".repeat(length);
+        assert_eq!(list(94), format!("let value = f({});\n", argument(94)));
+        assert_eq!(list(95), format!("let value =\n    f({});\n", argument(95)));
+        assert_eq!(list(102), format!("let value =\n    f({});\n", argument(102)));
+        assert_eq!(list(103), format!("let value = f(\n    {},\n);\n", argument(103)));
     }
 
     #[test]

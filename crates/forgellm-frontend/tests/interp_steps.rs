@@ -63,6 +63,43 @@ fn fused_nodes_are_what_they_are_fused_from() {
     assert_eq!(Interpreter::new(&fused, &weights).unwrap().step(&rows(0, 0, &TOKENS)).unwrap(), expected);
 }
 
+#[test]
+fn joined_projections_are_what_they_are_joined_from() {
+    let joined = include_str!("fixtures/graph/joined.graph");
+    let mut apart = joined.to_owned();
+    for (from, to) in [
+        (
+            "%1: [rows, 32], %2: [context, 32] = qkv_rope %0 weight=@0.q bias=@0.q_bias weight=@0.k weight=@0.v norm=@0.norm eps=1e-5",
+            "%17: [rows, 64] = linear %0 weight=@0.q bias=@0.q_bias weight=@0.k weight=@0.v norm=@0.norm eps=1e-5 layer=0
+             %1: [rows, 32], %2: [context, 32] = qkv_rope %17",
+        ),
+        (
+            "%5: [rows, 64], %6: [rows, 32] = linear %4, %0 weight=@0.gate weight=@0.up add=@0.post_norm add_eps=1e-6",
+            "%6: [rows, 32] = rms_norm %4, %0 weight=@0.post_norm eps=1e-6 residual layer=0
+             %5: [rows, 64] = linear %6 weight=@0.gate weight=@0.up",
+        ),
+        (
+            "%8: [rows, 32], %9: [context, 32], %10: [rows, 32] = qkv_rope %7, %6 weight=@1.q weight=@1.k weight=@1.v add=@0.post_ffn_norm add_eps=1e-6 norm=@1.norm eps=1e-5",
+            "%10: [rows, 32] = rms_norm %7, %6 weight=@0.post_ffn_norm eps=1e-6 residual layer=0
+             %18: [rows, 64] = linear %10 weight=@1.q weight=@1.k weight=@1.v norm=@1.norm eps=1e-5 layer=1
+             %8: [rows, 32], %9: [context, 32] = qkv_rope %18",
+        ),
+        (
+            "%12: [rows, 32], %13: [rows, 32] = linear %11, %10, %0 weight=@1.o add=@1.post_norm add_eps=0.0",
+            "%13: [rows, 32] = rms_norm %11, %10 weight=@1.post_norm eps=0.0 residual layer=1
+             %12: [rows, 32] = linear %13, %0 weight=@1.o",
+        ),
+    ] {
+        assert!(apart.contains(from), "{from}");
+        apart = apart.replacen(from, to, 1);
+    }
+    let (joined, apart) = (parse(joined, Stage::Fused), parse(&apart, Stage::Fused));
+    let weights = random_weights(&joined);
+    let run = |graph| Interpreter::new(graph, &weights).unwrap().step(&rows(0, 0, &TOKENS)).unwrap();
+    assert_eq!(run(&joined), run(&apart));
+    assert!(run(&joined).iter().all(|row| row.logits.iter().all(|logit| logit.is_finite())));
+}
+
 /// Parameters that are easily ignored: each must change the last row's logits.
 #[test]
 fn every_parameter_matters() {
@@ -180,6 +217,11 @@ fn a_failed_step_leaves_sequences_as_they_were() {
 /// The model of the fixture, and random weights for it.
 fn model() -> (Verified<Graph>, HashMap<String, Vec<u8>>) {
     let graph = parse(include_str!("fixtures/graph/model.graph"), Stage::Model);
+    let weights = random_weights(&graph);
+    (graph, weights)
+}
+
+fn random_weights(graph: &Graph) -> HashMap<String, Vec<u8>> {
     let mut state = 1u64;
     let mut rng = || {
         state ^= state << 13;
@@ -199,7 +241,7 @@ fn model() -> (Verified<Graph>, HashMap<String, Vec<u8>>) {
         }
         weights.insert(weight.name.clone(), bytes);
     }
-    (graph, weights)
+    weights
 }
 
 fn parse(text: &str, stage: Stage) -> Verified<Graph> {

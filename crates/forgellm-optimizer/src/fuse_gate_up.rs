@@ -35,7 +35,7 @@ fn pair(links: &Links<'_>, at: NodeId, active: ValueId, up: ValueId) -> Option<P
     if *inputs != links.node(up).inputs || !links.same_layer(&[at, activated, gate, up]) {
         return None;
     }
-    let fused = Linear { norm: None, parts, gate: Some(kind), residual: false };
+    let fused = Linear { gate: Some(kind), ..Linear::joint(parts) };
     let node = Node {
         op: Op::Linear(fused),
         inputs: inputs.clone(),

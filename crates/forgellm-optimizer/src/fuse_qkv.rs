@@ -37,9 +37,8 @@ fn find(links: &Links<'_>, at: NodeId) -> Option<Patch> {
     let widths = [query, key, value].map(|node| node.outputs.first().map(|value| links.shape(*value).width));
     let width = widths.into_iter().sum::<Option<usize>>()?;
     let joint = links.next_value();
-    let fused = Linear { norm: None, parts, gate: None, residual: false };
     let mut added = vec![Node {
-        op: Op::Linear(fused),
+        op: Op::Linear(Linear::joint(parts)),
         inputs: vec![input],
         outputs: vec![joint],
         layer: query.layer,

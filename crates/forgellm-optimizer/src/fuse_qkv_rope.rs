@@ -47,6 +47,7 @@ fn find(links: &Links<'_>, at: NodeId) -> Option<Patch> {
         return None;
     }
     let fused = QkvRope {
+        projection: None,
         cache: *cache,
         heads: attention.heads,
         kv_heads: attention.kv_heads,

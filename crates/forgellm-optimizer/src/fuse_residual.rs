@@ -31,7 +31,9 @@ fn operands(links: &Links<'_>, at: NodeId, term: ValueId, residual: ValueId) -> 
     let id = links.private_giver(term, at)?;
     let (sum, node) = (links.node(at), links.node(id));
     let op = match &node.op {
-        Op::Linear(linear @ Linear { gate: None, residual: false, parts, .. }) if parts.len() == 1 => {
+        Op::Linear(linear @ Linear { add: None, gate: None, residual: false, parts, .. })
+            if parts.len() == 1 =>
+        {
             Op::Linear(Linear { residual: true, ..linear.clone() })
         }
         Op::RmsNorm { norm, residual: false } => Op::RmsNorm { norm: norm.clone(), residual: true },

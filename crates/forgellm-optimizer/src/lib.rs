@@ -6,7 +6,9 @@
 
 mod fuse_gate_up;
 mod fuse_norm;
+mod fuse_norm_residual;
 mod fuse_qkv;
+mod fuse_qkv_projection;
 mod fuse_qkv_rope;
 mod fuse_residual;
 mod links;
@@ -23,13 +25,15 @@ use patch::Patch;
 /// The pipeline. Each rewrite runs until it fits nowhere, then the next one.
 ///
 /// The joint projections come first: they leave a norm with the one reader that `fuse_norm` asks for. `fuse_qkv_rope` starts from the
-/// slices that `fuse_qkv` leaves.
+/// slices that `fuse_qkv` leaves, `fuse_qkv_projection` from what it leaves, and `fuse_norm_residual` from projections with norms.
 const PIPELINE: &[Rewrite] = &[
     fuse_qkv::REWRITE,
     fuse_gate_up::REWRITE,
     fuse_norm::REWRITE,
     fuse_residual::REWRITE,
     fuse_qkv_rope::REWRITE,
+    fuse_qkv_projection::REWRITE,
+    fuse_norm_residual::REWRITE,
 ];
 
 /// Runs the pipeline on `graph`.

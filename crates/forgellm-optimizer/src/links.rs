@@ -7,6 +7,7 @@ pub struct Links<'a> {
     graph: &'a Graph,
     givers: Vec<Option<NodeId>>,
     readers: Vec<Readers>,
+    first_readers: Vec<Option<NodeId>>,
 }
 
 /// Who reads a value, and how often.
@@ -24,12 +25,14 @@ impl<'a> Links<'a> {
     pub fn new(graph: &'a Graph) -> Links<'a> {
         let mut givers = vec![None; graph.values().len()];
         let mut readers = vec![Readers::None; graph.values().len()];
+        let mut first_readers = vec![None; graph.values().len()];
         for (index, node) in graph.nodes().iter().enumerate() {
             let id = NodeId(index as u32);
             for value in &node.outputs {
                 givers[value.index()] = Some(id);
             }
             for value in &node.inputs {
+                first_readers[value.index()].get_or_insert(id);
                 let known = &mut readers[value.index()];
                 *known = if *known == Readers::None { Readers::One(id) } else { Readers::Several };
             }
@@ -37,7 +40,7 @@ impl<'a> Links<'a> {
         for output in graph.outputs() {
             readers[output.value.index()] = Readers::Several;
         }
-        Links { graph, givers, readers }
+        Links { graph, givers, readers, first_readers }
     }
 
     /// The ids of all nodes, in order.
@@ -66,15 +69,27 @@ impl<'a> Links<'a> {
         self.giver(value).filter(|_| private)
     }
 
+    /// The first node that reads a value.
+    pub fn first_reader(&self, value: ValueId) -> Option<NodeId> {
+        self.first_readers[value.index()]
+    }
+
     /// The part of a projection with nothing fused.
     pub fn plain_linear(&self, id: NodeId) -> Option<&'a Part> {
         match &self.node(id).op {
-            Op::Linear(Linear { norm: None, parts, gate: None, residual: false }) => match &parts[..] {
-                [part] => Some(part),
-                _ => None,
-            },
+            Op::Linear(Linear { add: None, norm: None, parts, gate: None, residual: false }) => {
+                match &parts[..] {
+                    [part] => Some(part),
+                    _ => None,
+                }
+            }
             _ => None,
         }
+    }
+
+    /// How many outputs a part of a projection has.
+    pub fn outputs(&self, part: &Part) -> usize {
+        self.graph.weight(part.weight).shape[0]
     }
 
     /// Over how many elements a norm runs.

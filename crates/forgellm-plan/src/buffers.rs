@@ -1,15 +1,16 @@
 //! Places every value of a graph in the arena, by liveness.
 //!
-//! Layers share their steps, so the value that one hands to the next must always lie at the same place: it is the first region of the
-//! arena, `x`. Everything else lives inside one layer.
+//! Layers share their steps, so what one hands to the next should always lie at the same place. Such values are therefore placed before all
+//! else of their layer, at the start of the arena; where there is one, it is called `x`. Everything else lives inside one layer and
+//! keeps out of their way. No result of a node shares memory with what the node reads, but for [`in_place_inputs`].
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use forgellm_frontend::ir::{Dim, Graph, Op, ValueId};
+use forgellm_frontend::ir::{Dim, Graph, ValueId};
 
-use crate::build::describe;
-use crate::{Buffer, BufferId, PlanError};
+use crate::in_place::in_place_inputs;
+use crate::{Buffer, BufferId};
 
 /// Offsets are multiples of this many elements (64 bytes of f32), so that every region of an arena starts aligned.
 const ALIGNMENT: usize = 16;
@@ -36,24 +37,24 @@ impl Allocation {
 }
 
 /// Places every activation of `graph`.
-pub(crate) fn allocate(graph: &Graph) -> Result<Allocation, PlanError> {
+pub(crate) fn allocate(graph: &Graph) -> Allocation {
     let layers = layer_ranges(graph);
     let first = layers.first().map_or(graph.nodes().len(), |range| range.start);
     let last = layers.last().map_or(graph.nodes().len(), |range| range.end);
     let (before, after) = (0..first, last..graph.nodes().len());
     let segments: Vec<_> = [&before].into_iter().chain(&layers).chain([&after]).cloned().collect();
 
-    let last_uses = last_uses(graph);
     let mut allocator = Allocator {
         graph,
-        last_uses,
+        lifetimes: lifetimes(graph),
         live: Vec::new(),
+        reserved: BTreeMap::new(),
         allocation: Allocation { buffers: Vec::new(), layers, places: BTreeMap::new() },
     };
     for segment in segments.iter().filter(|segment| !segment.is_empty()) {
-        allocator.segment(segment.clone())?;
+        allocator.segment(segment.clone());
     }
-    Ok(allocator.allocation)
+    allocator.allocation
 }
 
 fn layer_ranges(graph: &Graph) -> Vec<Range<usize>> {
@@ -68,128 +69,158 @@ fn layer_ranges(graph: &Graph) -> Vec<Range<usize>> {
     ranges.into_iter().map(|(_, range)| range).collect()
 }
 
-/// The last node that reads each value; results of the graph are read after the last node.
-fn last_uses(graph: &Graph) -> Vec<usize> {
-    let mut last_uses = vec![0; graph.values().len()];
+/// From which node to which each value is needed; results of the graph are read after the last node.
+fn lifetimes(graph: &Graph) -> Vec<Range<usize>> {
+    let mut lifetimes = vec![0..0; graph.values().len()];
     for (index, node) in graph.nodes().iter().enumerate() {
-        for value in node.inputs.iter().chain(&node.outputs) {
-            last_uses[value.index()] = index;
+        for value in &node.outputs {
+            lifetimes[value.index()] = index..index;
+        }
+        for value in &node.inputs {
+            lifetimes[value.index()].end = index;
         }
     }
     for output in graph.outputs() {
-        last_uses[output.value.index()] = graph.nodes().len();
+        lifetimes[output.value.index()].end = graph.nodes().len();
     }
-    last_uses
+    lifetimes
 }
 
 struct Allocator<'a> {
     graph: &'a Graph,
-    last_uses: Vec<usize>,
-    /// Values that will still be read.
+    /// The node that gives each value, and the last that reads it.
+    lifetimes: Vec<Range<usize>>,
+    /// Placed values that will still be read.
     live: Vec<ValueId>,
+    /// The first elements of values that this segment has yet to compute and that a later one reads.
+    reserved: BTreeMap<ValueId, usize>,
     allocation: Allocation,
 }
 
 impl Allocator<'_> {
-    fn segment(&mut self, range: Range<usize>) -> Result<(), PlanError> {
-        let carried = self.carried(&range)?;
+    fn segment(&mut self, range: Range<usize>) {
+        let residual_stream = self.reserve(&range);
         for index in range {
-            let graph = self.graph;
-            let node = &graph.nodes()[index];
-            for value in node.outputs.iter().filter(|value| graph.shape(**value).rows != Dim::Context) {
-                let place = match self.in_place(index) {
-                    Some(place) => place,
-                    None if Some(*value) == carried => self.carried_place(*value),
-                    None => self.free_place(*value, &node.label),
+            let node = &self.graph.nodes()[index];
+            let values = node.outputs.iter().filter(|value| self.graph.shape(**value).rows != Dim::Context);
+            for value in values.copied().collect::<Vec<_>>() {
+                let is_sum = Some(&value) != node.outputs.first();
+                let name = if is_sum || residual_stream == Some(value) { "x" } else { &node.label };
+                let place = match self.reserved.remove(&value) {
+                    Some(offset) => self.place_at(value, offset, name),
+                    None => self.free_place(value, name),
                 };
-                let misplaced = Some(*value) == carried && self.allocation.buffers[place.0].offset != 0;
-                if misplaced || self.clobbers(place, index) {
-                    return Err(PlanError::Layers {
-                        node: describe(index, node),
-                        reason: "the value that goes to the next layer has no place: the one from the layer before is still needed",
-                    });
-                }
-                self.allocation.places.insert(*value, place);
-                self.live.push(*value);
+                self.allocation.places.insert(value, place);
+                self.live.push(value);
             }
-            let last_uses = &self.last_uses;
-            self.live.retain(|value| last_uses[value.index()] > index);
+            let lifetimes = &self.lifetimes;
+            self.live.retain(|value| lifetimes[value.index()].end > index);
         }
-        Ok(())
     }
 
-    /// The one activation that is defined before the end of `range` and read after it.
-    fn carried(&self, range: &Range<usize>) -> Result<Option<ValueId>, PlanError> {
+    /// Chooses the places of what a segment computes for those behind it; gives the value where it is the only one that they read.
+    ///
+    /// What is computed last chooses first. So a place that another value holds until then in the first layer falls to the same value in
+    /// all layers, and they can share their steps.
+    fn reserve(&mut self, range: &Range<usize>) -> Option<ValueId> {
         if range.end == self.graph.nodes().len() {
-            return Ok(None);
+            return None;
         }
-        let defined = &self.graph.nodes()[..range.end];
-        let mut carried = defined.iter().flat_map(|node| &node.outputs).filter(|value| {
-            self.graph.shape(**value).rows != Dim::Context && self.last_uses[value.index()] >= range.end
-        });
-        match (carried.next(), carried.next()) {
-            (Some(value), None) => Ok(Some(*value)),
-            _ => Err(PlanError::Layers {
-                node: describe(range.end - 1, &self.graph.nodes()[range.end - 1]),
-                reason: "a layer must hand exactly one activation to the next",
-            }),
-        }
-    }
-
-    /// The place of an input that node `index` may overwrite: one that is read element by element and never again.
-    fn in_place(&self, index: usize) -> Option<BufferId> {
-        let node = &self.graph.nodes()[index];
-        let candidates: &[usize] = match &node.op {
-            Op::Add | Op::Mul => &[1, 0],
-            Op::Activation(_) | Op::Scale { .. } | Op::Softcap { .. } => &[0],
-            Op::Linear(linear) if linear.residual => &[1],
-            Op::RmsNorm { residual: true, .. } => &[1],
-            _ => &[],
+        let outlives = |value: &ValueId| {
+            self.graph.shape(*value).rows != Dim::Context && self.lifetimes[value.index()].end >= range.end
         };
-        candidates
-            .iter()
-            .filter_map(|position| node.inputs.get(*position))
-            .find(|value| {
-                self.last_uses[value.index()] == index
-                    && node.inputs.iter().filter(|input| input == value).count() == 1
-                    && self.graph.shape(**value) == self.graph.shape(node.outputs[0])
-            })
-            .map(|value| self.allocation.buffer(*value))
-    }
-
-    /// Whether writing to `place` destroys what node `index` or a later one reads, but for an input overwritten in place.
-    fn clobbers(&self, place: BufferId, index: usize) -> bool {
-        let in_place = self.in_place(index);
-        let buffer = &self.allocation.buffers[place.0];
-        self.live.iter().any(|value| {
-            let other = self.allocation.buffer(*value);
-            Some(other) != in_place && self.allocation.buffers[other.0].overlaps(buffer)
-        })
-    }
-
-    fn carried_place(&mut self, value: ValueId) -> BufferId {
-        self.buffer("x", value, 0)
-    }
-
-    /// The lowest offset at which the value overlaps nothing that is still needed.
-    fn free_place(&mut self, value: ValueId, label: &str) -> BufferId {
-        let shape = self.graph.shape(value);
-        let mut taken: Vec<(usize, usize)> = self
-            .live
-            .iter()
-            .map(|live| &self.allocation.buffers[self.allocation.buffer(*live).0])
-            .filter(|buffer| buffer.shape.rows == shape.rows)
-            .map(|buffer| (buffer.offset, buffer.end().next_multiple_of(ALIGNMENT)))
-            .collect();
-        taken.sort_unstable();
-        let mut offset = 0;
-        for (start, end) in taken {
-            if offset + shape.width <= start {
-                break;
-            }
-            offset = offset.max(end);
+        let computed = self.graph.nodes()[range.clone()].iter().flat_map(|node| &node.outputs);
+        let handed_on: Vec<ValueId> = computed.copied().filter(outlives).collect();
+        let held = self.live.iter().filter(|value| outlives(value)).count();
+        for value in handed_on.iter().rev() {
+            let offset = self.reserved_place(*value);
+            self.reserved.insert(*value, offset);
         }
-        self.buffer(label, value, offset)
+        match handed_on[..] {
+            [value] if held == 0 => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Where a value that is computed later can lie: in the place of one that it may overwrite, else at the lowest place that is free then.
+    fn reserved_place(&self, value: ValueId) -> usize {
+        let start = self.lifetimes[value.index()].start;
+        let needed = self.live.iter().filter(|other| self.lifetimes[other.index()].end >= start);
+        let needed: Vec<ValueId> = needed.chain(self.reserved.keys()).copied().collect();
+        let over = self.overwritable(value).into_iter().find(|over| {
+            let others = needed.iter().filter(|other| *other != over);
+            self.live.contains(over) && !overlaps(&self.region(*over), &self.regions(value, others))
+        });
+        match over {
+            Some(over) => self.region(over).start,
+            None => lowest(self.graph.shape(value).width, self.regions(value, needed.iter())),
+        }
+    }
+
+    /// The buffer of a value that was given its place before: that of an input with which it shares it, or one of its own.
+    fn place_at(&mut self, value: ValueId, offset: usize, name: &str) -> BufferId {
+        let over = self.overwritable(value).into_iter().find(|over| self.region(*over).start == offset);
+        match over {
+            Some(over) => self.allocation.buffer(over),
+            None => self.buffer(name, value, offset),
+        }
+    }
+
+    /// The place of an input that the value may overwrite, or the lowest at which it overlaps nothing that is needed while it is.
+    fn free_place(&mut self, value: ValueId, name: &str) -> BufferId {
+        let end = self.lifetimes[value.index()].end;
+        let later: Vec<ValueId> = self
+            .reserved
+            .keys()
+            .copied()
+            .filter(|other| self.lifetimes[other.index()].start <= end)
+            .collect();
+        let over = self.overwritable(value).into_iter().find(|over| {
+            let region = self.region(*over);
+            // One that will overwrite this value in turn may have the same place.
+            let others = later.iter().filter(|other| {
+                self.region(**other) != region || !self.overwritable(**other).contains(&value)
+            });
+            !overlaps(&region, &self.regions(value, others))
+        });
+        match over {
+            Some(over) => self.allocation.buffer(over),
+            None => {
+                let taken = self.regions(value, self.live.iter().chain(&later));
+                self.buffer(name, value, lowest(self.graph.shape(value).width, taken))
+            }
+        }
+    }
+
+    /// The inputs of the node that gives `value` in whose place it may lie: it reads them once, element by element, and nothing reads them
+    /// again.
+    fn overwritable(&self, value: ValueId) -> Vec<ValueId> {
+        let index = self.lifetimes[value.index()].start;
+        let node = &self.graph.nodes()[index];
+        let output = node.outputs.iter().position(|output| *output == value).unwrap_or(0);
+        let candidates = in_place_inputs(&node.op, output).iter().filter_map(|input| node.inputs.get(*input));
+        let free = |input: &&ValueId| {
+            self.lifetimes[input.index()].end == index
+                && node.inputs.iter().filter(|other| other == input).count() == 1
+                && self.graph.shape(**input) == self.graph.shape(value)
+        };
+        candidates.filter(free).copied().collect()
+    }
+
+    /// The elements of a value that is placed or has a place reserved.
+    fn region(&self, value: ValueId) -> Range<usize> {
+        let placed = || self.allocation.buffers[self.allocation.buffer(value).0].offset;
+        let offset = self.reserved.get(&value).copied().unwrap_or_else(placed);
+        offset..offset + self.graph.shape(value).width
+    }
+
+    /// The elements of those of `others` that are in the same arena as `value`.
+    fn regions<'v>(&self, value: ValueId, others: impl Iterator<Item = &'v ValueId>) -> Vec<Range<usize>> {
+        let rows = self.graph.shape(value).rows;
+        others
+            .filter(|other| self.graph.shape(**other).rows == rows)
+            .map(|other| self.region(*other))
+            .collect()
     }
 
     /// The buffer of this geometry that is named after `label`.
@@ -211,4 +242,21 @@ impl Allocator<'_> {
         }
         BufferId(buffers.len() - 1)
     }
+}
+
+fn overlaps(region: &Range<usize>, others: &[Range<usize>]) -> bool {
+    others.iter().any(|other| region.start < other.end && other.start < region.end)
+}
+
+/// The first of `width` elements that none of `taken` holds.
+fn lowest(width: usize, mut taken: Vec<Range<usize>>) -> usize {
+    taken.sort_unstable_by_key(|region| region.start);
+    let mut offset = 0;
+    for region in taken {
+        if offset + width <= region.start {
+            break;
+        }
+        offset = offset.max(region.end.next_multiple_of(ALIGNMENT));
+    }
+    offset
 }

@@ -18,7 +18,7 @@ use crate::{
 pub fn plan(graph: &Verified<Graph>, target: &dyn Target) -> Result<Verified<Plan>, PlanError> {
     let graph: &Graph = graph;
     let logits = graph.output(OutputRole::Logits).ok_or(PlanError::NoLogits)?;
-    let allocation = allocate(graph)?;
+    let allocation = allocate(graph);
     let mut planner =
         Planner { graph, target, allocation: &allocation, weights: Vec::new(), numbers: BTreeMap::new() };
 
@@ -79,6 +79,8 @@ fn caches(graph: &Graph) -> Vec<CacheSpec> {
         })
         .collect();
     caches.sort_by_key(|(id, _)| *id);
+    // Several may read the same cache in the same way.
+    caches.dedup();
     caches.into_iter().map(|(_, spec)| spec).collect()
 }
 
@@ -197,8 +199,9 @@ impl Planner<'_> {
         let mut kinds: Vec<LayerKind> = Vec::new();
         let mut layers = Vec::new();
         for range in self.allocation.layers.clone() {
+            let layer = self.graph.nodes()[range.start].layer;
             let steps = self.steps(range)?;
-            let (kind, weights) = self.roll(&steps);
+            let (kind, weights) = self.roll(&steps, layer);
             let number = kinds.iter().position(|known| *known == kind).unwrap_or_else(|| {
                 kinds.push(kind);
                 kinds.len() - 1
@@ -209,7 +212,7 @@ impl Planner<'_> {
     }
 
     /// A layer's steps with its weights replaced by slots, and what stands in the slots.
-    fn roll(&self, steps: &[Step]) -> (LayerKind, Vec<WeightRef>) {
+    fn roll(&self, steps: &[Step], layer: Option<u32>) -> (LayerKind, Vec<WeightRef>) {
         let mut used: Vec<WeightRef> = Vec::new();
         let mut slot = |number: &WeightRef| match used.iter().position(|known| known == number) {
             Some(slot) => WeightRef(slot),
@@ -226,33 +229,34 @@ impl Planner<'_> {
                 ..step.clone()
             })
             .collect();
-        let slots = used
-            .iter()
-            .map(|number| {
-                let weight = &self.weights[number.0];
-                Slot {
-                    name: slot_name(weight),
-                    dtype: weight.dtype,
-                    shape: weight.shape.clone(),
-                    layout: Layout::clone(&weight.layout),
-                }
-            })
-            .collect();
+        let mut slots: Vec<Slot> = Vec::new();
+        for number in &used {
+            let weight = &self.weights[number.0];
+            let name = slot_name(weight, layer);
+            let taken = |name: &str| slots.iter().any(|slot| slot.name == name);
+            let numbered = (2..).map(|number| format!("{name}_{number}"));
+            let name = [name.clone()].into_iter().chain(numbered).find(|name| !taken(name));
+            slots.push(Slot {
+                name: name.unwrap_or_default(),
+                dtype: weight.dtype,
+                shape: weight.shape.clone(),
+                layout: Layout::clone(&weight.layout),
+            });
+        }
         (LayerKind { steps, slots }, used)
     }
 }
 
-/// `blk.3.attn_q.weight` → `attn_q`; `blk.3.attn_q.bias` → `attn_q_bias`.
-fn slot_name(weight: &PlannedWeight) -> String {
+/// `blk.3.attn_q.weight` → `attn_q`; `blk.3.attn_q.bias` → `attn_q_bias`; in layer 4 `blk.3.post_ffw_norm.weight` → `previous_post_ffw_norm`.
+fn slot_name(weight: &PlannedWeight, layer: Option<u32>) -> String {
     if weight.source != WeightSource::Tensor {
         return "rope_frequencies".into();
     }
-    let name = weight
-        .name
-        .strip_prefix("blk.")
-        .and_then(|rest| rest.split_once('.'))
-        .map_or(&*weight.name, |(_, n)| n);
-    name.strip_suffix(".weight").unwrap_or(name).replace(['.', '-'], "_")
+    let in_layer = weight.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+    let (owner, name) = in_layer.map_or((None, &*weight.name), |(owner, name)| (owner.parse().ok(), name));
+    let is_previous = owner.is_some_and(|owner: u32| layer.is_some() && layer == owner.checked_add(1));
+    let name = name.strip_suffix(".weight").unwrap_or(name).replace(['.', '-'], "_");
+    if is_previous { format!("previous_{name}") } else { name }
 }
 
 fn rope_of(op: &Op) -> Option<&Rope> {
@@ -276,7 +280,7 @@ fn without_factors(op: Op) -> Op {
 }
 
 /// A node as errors name it.
-pub(crate) fn describe(index: usize, node: &Node) -> String {
+fn describe(index: usize, node: &Node) -> String {
     match node.layer {
         Some(layer) => format!("#{index} layer {layer} {} ({})", node.label, node.op.name()),
         None => format!("#{index} {} ({})", node.label, node.op.name()),

@@ -30,14 +30,6 @@ pub enum PlanError {
         /// The reason.
         refusal: Refusal,
     },
-    /// The graph's layers do not hand exactly one value to the next.
-    #[error("{node}: {reason}")]
-    Layers {
-        /// Where.
-        node: String,
-        /// What is expected.
-        reason: &'static str,
-    },
     /// The graph lacks a result.
     #[error("the graph gives no logits")]
     NoLogits,

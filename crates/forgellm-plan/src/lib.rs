@@ -4,6 +4,7 @@ mod barriers;
 mod buffers;
 mod build;
 mod error;
+mod in_place;
 mod target;
 mod text;
 mod verify;

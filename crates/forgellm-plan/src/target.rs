@@ -12,6 +12,12 @@ pub trait Target {
     /// Grows when any layout changes, so that programs refuse old weight files.
     fn layout_version(&self) -> u32;
 
+    /// Rewrites of the graph that do the target no good, or give operations for which it has no kernel; `forgellm_optimizer::rewrites` has
+    /// their names.
+    fn unwanted_rewrites(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The kernel for a node, or why there is none. A target that lacks a feature refuses here; it never leaves it out.
     fn kernel(&self, graph: &Graph, node: &Node) -> Result<&'static str, Refusal>;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use forgellm_frontend::ir::{Op, RopeScaling};
+use forgellm_frontend::ir::{Linear, Norm, Op, RopeScaling};
 
 use crate::{BufferId, Plan, Step, WeightRef, WeightSource};
 
@@ -92,11 +92,8 @@ fn attributes<W>(op: &Op<W>) -> String {
         Op::Embed { scale, .. } => format!("scale={scale}"),
         Op::RmsNorm { norm, residual } => format!("eps={} residual={residual}", norm.eps),
         Op::Linear(linear) => {
-            let norm = linear.norm.as_ref().map_or("none".into(), |norm| format!("eps={}", norm.eps));
-            let biases = linear.parts.iter().filter(|part| part.bias.is_some()).count();
             let gate = linear.gate.map_or("none".into(), |gate| format!("{gate:?}"));
-            let parts = linear.parts.len();
-            format!("norm={norm} parts={parts} biases={biases} gate={gate} residual={}", linear.residual)
+            format!("{} gate={gate} residual={}", projection(linear), linear.residual)
         }
         Op::Slice { start, len } => format!("start={start} len={len}"),
         Op::Rope(rope) => {
@@ -117,11 +114,9 @@ fn attributes<W>(op: &Op<W>) -> String {
         Op::Scale { factor } => format!("factor={factor}"),
         Op::Softcap { cap } => format!("cap={cap}"),
         Op::QkvRope(q) => {
-            let norm = |norm: &Option<forgellm_frontend::ir::Norm<W>>| {
-                norm.as_ref().map_or("none".into(), |norm| format!("eps={}", norm.eps))
-            };
+            let projection = q.projection.as_ref().map_or(String::new(), |linear| projection(linear) + " ");
             format!(
-                "heads={} kv_heads={} head_dim={} rotary_dim={} style={:?} q_norm={} k_norm={}",
+                "{projection}heads={} kv_heads={} head_dim={} rotary_dim={} style={:?} q_norm={} k_norm={}",
                 q.heads,
                 q.kv_heads,
                 q.rope.head_dim,
@@ -132,4 +127,15 @@ fn attributes<W>(op: &Op<W>) -> String {
             )
         }
     }
+}
+
+/// What a projection does up to its parts.
+fn projection<W>(linear: &Linear<W>) -> String {
+    let add = linear.add.as_ref().map_or(String::new(), |norm| format!("add=eps={} ", norm.eps));
+    let biases = linear.parts.iter().filter(|part| part.bias.is_some()).count();
+    format!("{add}norm={} parts={} biases={biases}", norm(&linear.norm), linear.parts.len())
+}
+
+fn norm<W>(norm: &Option<Norm<W>>) -> String {
+    norm.as_ref().map_or("none".into(), |norm| format!("eps={}", norm.eps))
 }

@@ -1,8 +1,11 @@
 //! Checks a plan by walking it as a program would run it.
 
+use std::collections::BTreeSet;
+
 use forgellm_frontend::ir::{Dim, Op, Shape, Verified, Verify};
 
 use crate::barriers::Pending;
+use crate::in_place::in_place_inputs;
 use crate::{Buffer, BufferId, Plan, Step};
 
 /// Why a plan is wrong.
@@ -67,6 +70,12 @@ impl Verify for Plan {
                 }
             }
         }
+        for (number, kind) in self.kinds.iter().enumerate() {
+            let mut names = BTreeSet::new();
+            if let Some(slot) = kind.slots.iter().find(|slot| !names.insert(&slot.name)) {
+                return fail(&format!("kind {number}"), format!("two slots are called {}", slot.name));
+            }
+        }
         let mut walk = Walk { plan: self, held: Vec::new() };
         walk.steps("prologue", &self.prologue, self.weights.len())?;
         for (number, layer) in self.layers.iter().enumerate() {
@@ -108,12 +117,36 @@ impl<'a> Walk<'a> {
             for read in &step.reads {
                 self.holds(&place, *read)?;
             }
+            self.overwrites(&place, step)?;
             for write in &step.writes {
-                let Some(buffer) = buffers.get(write.0) else { return fail("it writes to no buffer".into()) };
-                self.held.retain(|held| !buffers[held.0].overlaps(buffer));
+                self.held.retain(|held| !buffers[held.0].overlaps(&buffers[write.0]));
                 self.held.push(*write);
             }
             pending.add(step, buffers);
+        }
+        Ok(())
+    }
+
+    /// No result lies over an input or another result, but over an input that is read element by element, and then on exactly that.
+    fn overwrites(&self, place: &str, step: &Step) -> Result<(), VerifyPlanError> {
+        let fail = |problem: String| Err(VerifyPlanError { place: place.to_owned(), problem });
+        let buffer = |id: &BufferId| self.plan.buffers.get(id.0);
+        for (output, write) in step.writes.iter().enumerate() {
+            let Some(written) = buffer(write) else { return fail("it writes to no buffer".into()) };
+            let allowed = in_place_inputs(&step.op, output);
+            for (input, read) in step.reads.iter().enumerate() {
+                let Some(read) = buffer(read).filter(|read| read.overlaps(written)) else { continue };
+                let same = (read.shape, read.offset) == (written.shape, written.offset);
+                if !same || !allowed.contains(&input) {
+                    let (written, read) = (&written.name, &read.name);
+                    return fail(format!("it writes `{written}` over `{read}`, which it still reads"));
+                }
+            }
+            for other in step.writes[..output].iter().filter_map(buffer) {
+                if other.overlaps(written) {
+                    return fail(format!("its results `{}` and `{}` overlap", other.name, written.name));
+                }
+            }
         }
         Ok(())
     }

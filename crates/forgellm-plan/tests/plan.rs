@@ -2,10 +2,10 @@
 
 use forgellm_frontend::arch;
 use forgellm_frontend::ir::{
-    Architecture, DType, Graph, HiddenActivation, ModelConfig, Node, RopeScaling, Verified, Weight,
+    Architecture, DType, Graph, HiddenActivation, ModelConfig, Node, Op, RopeScaling, Verified, Weight,
 };
 use forgellm_optimizer::{Options, optimize};
-use forgellm_plan::{BufferId, Layout, Plan, PlanError, Refusal, Target, plan};
+use forgellm_plan::{BufferId, Layout, Plan, PlanError, Refusal, Step, Target, plan};
 
 /// A target that runs everything but what it is told to refuse.
 #[derive(Default)]
@@ -70,9 +70,18 @@ fn graph(architecture: Architecture) -> Verified<Graph> {
     arch::complete(&Graph::new(format!("tiny {architecture}")).with_config(config)).unwrap()
 }
 
+/// What a target gets that projects, then turns, and sums, then projects.
 fn fused(architecture: Architecture) -> Verified<Graph> {
+    let skip = ["fuse_qkv_projection", "fuse_norm_residual"].map(str::to_owned).into();
+    optimize(graph(architecture), &Options { skip, ..Options::default() }).unwrap().graph
+}
+
+/// What a target gets that can do all at once.
+fn joined(architecture: Architecture) -> Verified<Graph> {
     optimize(graph(architecture), &Options::default()).unwrap().graph
 }
+
+const ARCHITECTURES: [Architecture; 3] = [Architecture::Llama, Architecture::Qwen2, Architecture::Gemma3];
 
 fn planned(graph: &Verified<Graph>) -> Verified<Plan> {
     plan(graph, &Anything::default()).unwrap()
@@ -83,12 +92,15 @@ fn snapshots() {
     insta::assert_snapshot!("llama", planned(&fused(Architecture::Llama)).to_string());
     insta::assert_snapshot!("qwen2", planned(&fused(Architecture::Qwen2)).to_string());
     insta::assert_snapshot!("gemma3", planned(&fused(Architecture::Gemma3)).to_string());
+    insta::assert_snapshot!("llama_joined", planned(&joined(Architecture::Llama)).to_string());
+    insta::assert_snapshot!("qwen2_joined", planned(&joined(Architecture::Qwen2)).to_string());
+    insta::assert_snapshot!("gemma3_joined", planned(&joined(Architecture::Gemma3)).to_string());
     insta::assert_snapshot!("llama_unfused", planned(&graph(Architecture::Llama)).to_string());
 }
 
 #[test]
 fn every_graph_between_first_and_last_rewrite_can_be_planned() {
-    for architecture in [Architecture::Llama, Architecture::Qwen2, Architecture::Gemma3] {
+    for architecture in ARCHITECTURES {
         let all = optimize(graph(architecture), &Options::default()).unwrap().log.len();
         for stop in 0..=all {
             let options = Options { stop_after: Some(stop), ..Options::default() };
@@ -112,6 +124,60 @@ fn layers_of_a_kind_share_their_steps() {
     };
     assert_ne!(table(4), table(5));
     assert_eq!(table(4), table(6));
+}
+
+/// Attention over a split context is followed by what puts its parts together.
+fn dispatches(step: &Step) -> usize {
+    if matches!(step.op, Op::Attention(_)) { 2 } else { 1 }
+}
+
+#[test]
+fn no_layer_of_joined_projections_needs_more_than_six_dispatches() {
+    for architecture in ARCHITECTURES {
+        let plan = planned(&joined(architecture));
+        for (number, kind) in plan.kinds.iter().enumerate() {
+            let count: usize = kind.steps.iter().map(dispatches).sum();
+            assert_eq!(count, 6, "{architecture} kind {number}");
+        }
+    }
+}
+
+/// The first layer takes one value, the others what the layer before adds and what it adds to.
+#[test]
+fn layers_that_hand_on_two_values_share_their_steps() {
+    assert_eq!(planned(&joined(Architecture::Llama)).kinds.len(), 1);
+    assert_eq!(planned(&joined(Architecture::Qwen2)).kinds.len(), 1);
+    let gemma = planned(&joined(Architecture::Gemma3));
+    let kinds: Vec<usize> = gemma.layers.iter().map(|layer| layer.kind).collect();
+    assert_eq!(kinds, [0, 1, 1, 1, 1, 2, 1]);
+    // The norm of the layer before is a weight of this one.
+    let slot = gemma.kinds[1].slots.iter().position(|slot| slot.name == "previous_post_ffw_norm").unwrap();
+    for layer in [1, 2, 3, 4, 6] {
+        let weight = gemma.layers[layer].weights[slot];
+        assert_eq!(gemma.weights[weight.0].name, format!("blk.{}.post_ffw_norm.weight", layer - 1));
+    }
+}
+
+/// Other threads may still read what a sum is made of when one writes it.
+#[test]
+fn a_sum_shares_memory_with_no_input() {
+    for architecture in ARCHITECTURES {
+        let plan = planned(&joined(architecture));
+        let sums = plan
+            .kinds
+            .iter()
+            .flat_map(|kind| &kind.steps)
+            .filter(|step| step.op.projection().is_some_and(|projection| projection.add.is_some()));
+        let mut count = 0;
+        for step in sums {
+            let [.., sum] = step.writes[..] else { panic!("{} has no result", step.label) };
+            for read in &step.reads {
+                assert!(!plan.buffers[read.0].overlaps(&plan.buffers[sum.0]), "{}", step.label);
+            }
+            count += 1;
+        }
+        assert_eq!(count, if architecture == Architecture::Gemma3 { 5 } else { 0 }, "{architecture}");
+    }
 }
 
 #[test]
@@ -142,10 +208,13 @@ fn the_verifier_finds_damage() {
             step.barrier = false;
         }),
         ("with no barrier between", |plan| plan.epilogue[0].barrier = false),
-        ("was never written or was overwritten", |plan| {
-            let qkv = plan.buffers.iter().position(|buffer| buffer.name == "qkv").unwrap();
-            plan.buffers[qkv].offset = 0;
+        ("was never written or was overwritten", |plan| move_buffer(plan, "attention", 0)),
+        ("it writes `qkv` over `x`, which it still reads", |plan| move_buffer(plan, "qkv", 0)),
+        // The residual is read element by element where it is one, and all of it where it is what is projected.
+        ("it writes `x` over `x`, which it still reads", |plan| {
+            plan.kinds[0].steps.last_mut().unwrap().reads.reverse();
         }),
+        ("two slots are called attn_q", |plan| plan.kinds[0].slots[2].name = "attn_q".into()),
         ("was never written or was overwritten", |plan| {
             plan.prologue.clear();
         }),
@@ -166,8 +235,38 @@ fn the_verifier_finds_damage() {
         }),
         ("[rows, 64] instead of [wanted, 100]", |plan| plan.logits = BufferId(0)),
     ];
+    check_damage(&planned(&fused(Architecture::Llama)), damages);
+}
+
+#[test]
+fn the_verifier_finds_damage_of_sums() {
+    let damages: &[Damage] = &[
+        ("layer 0 gated (linear): it writes `x_2` over `x`, which it still reads", |plan| {
+            move_buffer(plan, "x_2", 0);
+        }),
+        ("layer 1 q (qkv_rope): it writes `x_3` over `ffn_down`, which it still reads", |plan| {
+            move_buffer(plan, "x_3", 16);
+        }),
+        ("layer 1 q (qkv_rope): its results `q_2` and `x_3` overlap", |plan| {
+            let q = plan.buffers.iter().find(|buffer| buffer.name == "q_2").unwrap().offset;
+            move_buffer(plan, "x_3", q);
+        }),
+        ("it writes to no buffer", |plan| plan.kinds[1].steps[0].writes[1] = BufferId(99)),
+        ("it reads `x_2`, which was never written or was overwritten", |plan| {
+            plan.kinds[0].steps[3].writes.pop();
+        }),
+    ];
+    check_damage(&planned(&joined(Architecture::Gemma3)), damages);
+}
+
+fn move_buffer(plan: &mut Plan, name: &str, offset: usize) {
+    plan.buffers.iter_mut().find(|buffer| buffer.name == name).unwrap().offset = offset;
+}
+
+#[track_caller]
+fn check_damage(plan: &Verified<Plan>, damages: &[Damage]) {
     for (number, (message, damage)) in damages.iter().enumerate() {
-        let mut plan = planned(&fused(Architecture::Llama)).into_inner();
+        let mut plan = plan.clone().into_inner();
         damage(&mut plan);
         let Err(error) = Verified::new(plan, ()) else { panic!("damage {number} is not found") };
         let error = error.to_string();

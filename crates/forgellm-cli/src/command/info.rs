@@ -39,13 +39,13 @@ pub(super) struct Info {
     /// With --graph=dot or --graph=svg: draw only this layer and what surrounds the layers
     #[arg(long, requires = "graph", value_name = "N")]
     layer: Option<u32>,
-    /// With --graph: after all rewrites
+    /// With --graph: after all rewrites for the target
     #[arg(long, requires = "graph")]
     optimized: bool,
     /// Print the schedule for a target instead, as text
     #[arg(long, conflicts_with_all = ["tensors", "json"])]
     plan: bool,
-    /// The target of --plan
+    /// The target of --plan and --optimized
     #[arg(long, value_enum, default_value_t)]
     target: Target,
     /// Print one JSON object
@@ -57,11 +57,14 @@ impl Info {
     pub(super) fn run(&self, ui: &Ui) -> anyhow::Result<()> {
         let model = self.model.open(ui)?;
         if let Some(format) = self.graph {
-            let graph = if self.optimized { pipeline::optimized(&model)?.graph } else { model.graph()? };
+            let graph = match self.optimized {
+                true => pipeline::optimized(&model, self.target)?.graph,
+                false => model.graph()?,
+            };
             return print_text(&self.graph_text(&graph, format)?);
         }
         if self.plan {
-            let graph = pipeline::optimized(&model)?.graph;
+            let graph = pipeline::optimized(&model, self.target)?.graph;
             return print_text(&pipeline::planned(&graph, self.target)?.to_string());
         }
         let facts = Facts {

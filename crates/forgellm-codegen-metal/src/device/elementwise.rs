@@ -1,7 +1,7 @@
 //! Operations on single elements. In all of them the output may be an input.
 
 use super::kernels::KernelNeeds;
-use super::launch::{Launch, float, unsigned};
+use super::launch::Launch;
 use super::run::Run;
 use crate::runtime::buffer::{Buffer, RowKind};
 
@@ -101,22 +101,29 @@ pub enum Elementwise {
 const THREADS: usize = 256;
 
 impl Elementwise {
-    /// The dispatch for so many elements. Buffers: a, b (Add and Mul only), output; the number of elements as u32.
+    /// The dispatch for so many elements. Buffers: a, b (Add and Mul only), output; the number of elements as u32, the parameter.
     pub fn launch(self, elements: usize) -> Launch {
-        let (function, constants) = match self {
-            Elementwise::Activation(activation) => {
-                ("element_activation", vec![unsigned(64, activation.number())])
-            }
-            Elementwise::Add => ("element_add", vec![]),
-            Elementwise::Mul => ("element_mul", vec![]),
-            Elementwise::Scale(factor) => ("element_scale", vec![float(65, factor)]),
-            Elementwise::Softcap(cap) => ("element_softcap", vec![float(65, cap)]),
+        let function = match self {
+            Elementwise::Activation(_) => "element_activation",
+            Elementwise::Add => "element_add",
+            Elementwise::Mul => "element_mul",
+            Elementwise::Scale(_) => "element_scale",
+            Elementwise::Softcap(_) => "element_softcap",
         };
         Launch {
             function: function.into(),
-            constants,
+            constants: Vec::new(),
             threadgroups: [elements.div_ceil(4 * THREADS), 1, 1],
             threads: [THREADS, 1, 1],
+        }
+    }
+
+    /// What the kernel takes besides its inputs: a factor, a cap, the number of an activation.
+    pub fn parameter(self) -> [u8; 4] {
+        match self {
+            Elementwise::Activation(activation) => (activation.number() as u32).to_le_bytes(),
+            Elementwise::Add | Elementwise::Mul => [0; 4],
+            Elementwise::Scale(parameter) | Elementwise::Softcap(parameter) => parameter.to_le_bytes(),
         }
     }
 }
@@ -132,5 +139,9 @@ fn encode<const N: usize, R: RowKind>(
     output.any().assert_same_or_apart(b.any());
     let elements = run.rows::<R>() * N;
     let buffers = [(0, run.at(a)), (1, run.at(b)), (2, run.at(output))];
-    operation.launch(elements).encode(run, &buffers, &[(3, &(elements as u32).to_le_bytes())]);
+    operation.launch(elements).encode(
+        run,
+        &buffers,
+        &[(3, &(elements as u32).to_le_bytes()), (4, &operation.parameter())],
+    );
 }

@@ -49,7 +49,13 @@ const OPERATIONS: [Elementwise; 7] = [
 ];
 
 fn run(gpu: &Gpu, operation: Elementwise, a: &Buffer, b: &Buffer, y: &Buffer, elements: usize) {
-    let mut arguments = vec![(0, Bound::Buffer(a)), (2, Bound::Buffer(y)), (3, Bound::U32(elements))];
+    let parameter = u32::from_le_bytes(operation.parameter());
+    let mut arguments = vec![
+        (0, Bound::Buffer(a)),
+        (2, Bound::Buffer(y)),
+        (3, Bound::U32(elements)),
+        (4, Bound::U32(parameter as usize)),
+    ];
     if matches!(operation, Elementwise::Add | Elementwise::Mul) {
         arguments.push((1, Bound::Buffer(b)));
     }

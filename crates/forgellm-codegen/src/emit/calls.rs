@@ -49,7 +49,7 @@ fn call(w: &mut RustWriter, plan: &Plan, step: &Step, weight: &dyn Fn(WeightRef)
             let residual = if *residual { vec![reads[1].clone()] } else { vec![] };
             [normed, residual, writes].concat()
         }
-        Op::Linear(linear) => linear_arguments(w, linear, &reads, &writes[0], weight, used),
+        Op::Linear(linear) => linear_arguments(w, linear, &reads, &writes, weight, used),
         Op::Slice { start, .. } => plain(vec![start.to_string()]),
         Op::Rope(rope) => {
             bind_rope(w, step, rope, weight, used);
@@ -73,7 +73,15 @@ fn call(w: &mut RustWriter, plan: &Plan, step: &Step, weight: &dyn Fn(WeightRef)
         Op::QkvRope(fused) => {
             bind_rope(w, step, &fused.rope, weight, used);
             bind_heads(w, fused, weight, used);
-            plain(vec!["&heads".into(), "cache".into()])
+            let how = ["&heads".into(), "cache".into(), writes[0].clone()];
+            let what = match &fused.projection {
+                Some(projection) => {
+                    let input = input(w, projection, &reads, &writes, weight, used);
+                    vec![input, parts(w, projection, weight, used)]
+                }
+                None => reads.clone(),
+            };
+            ["run".into()].into_iter().chain(what).chain(how).collect()
         }
     };
     used.device(step.kernel);
@@ -84,42 +92,75 @@ fn linear_arguments(
     w: &mut RustWriter,
     linear: &Linear<WeightRef>,
     reads: &[String],
-    write: &str,
+    writes: &[String],
     weight: &dyn Fn(WeightRef) -> String,
     used: &mut Used,
 ) -> Vec<String> {
-    for name in ["Input", "Output", "Part"] {
-        used.device(name);
-    }
-    let input = match &linear.norm {
-        Some(norm) => format!("Input::normed({}, {}, {})", reads[0], weight(norm.weight), float(norm.eps)),
-        None => format!("Input::plain({})", reads[0]),
-    };
-    let part = |part: &Part<WeightRef>| match part.bias {
-        Some(bias) => format!("Part::biased(&{}, {})", weight(part.weight), weight(bias)),
-        None => format!("Part::new(&{})", weight(part.weight)),
-    };
-    let output = match reads.get(1) {
+    used.device("Output");
+    let input = input(w, linear, reads, writes, weight, used);
+    let write = &writes[0];
+    let output = match reads.last() {
         Some(residual) if linear.residual && residual == write => format!("Output::add({write})"),
         Some(residual) if linear.residual => format!("Output::residual({residual}, {write})"),
         _ => format!("Output::store({write})"),
     };
     match linear.gate {
-        None => {
-            let parts: Vec<String> = linear.parts.iter().map(part).collect();
-            let parts = if parts.len() > 1 {
-                w.list("let parts = ", ("[", "]"), &parts, ";");
-                "&parts".into()
-            } else {
-                format!("&[{}]", parts.join(", "))
-            };
-            vec!["run".into(), input, parts, output]
-        }
+        None => vec!["run".into(), input, parts(w, linear, weight, used), output],
         Some(gate) => {
-            let parts = linear.parts.iter().map(part);
+            used.device("Part");
+            let parts = linear.parts.iter().map(|one| part(one, weight));
             let head = ["run".into(), input];
             head.into_iter().chain(parts).chain([activation(gate, used), output]).collect()
         }
+    }
+}
+
+/// What a projection takes: rows, their norm, or the norm of a sum, which is bound before the call and goes to the last of `writes`.
+fn input(
+    w: &mut RustWriter,
+    linear: &Linear<WeightRef>,
+    reads: &[String],
+    writes: &[String],
+    weight: &dyn Fn(WeightRef) -> String,
+    used: &mut Used,
+) -> String {
+    used.device("Input");
+    let norm = |norm: &Norm<WeightRef>| [weight(norm.weight), float(norm.eps)];
+    match (&linear.add, &linear.norm) {
+        (Some(add), Some(own)) => {
+            let sum = writes.last().cloned();
+            let [y, stream] = [&reads[0], &reads[1]].map(String::clone);
+            let of_sum = [stream].into_iter().chain(sum).chain(norm(own));
+            let arguments: Vec<String> = [y].into_iter().chain(norm(add)).chain(of_sum).collect();
+            w.list("let input = Input::added", ("(", ")"), &arguments, ";");
+            "input".into()
+        }
+        (_, Some(own)) => format!("Input::normed({}, {})", reads[0], norm(own).join(", ")),
+        (_, None) => format!("Input::plain({})", reads[0]),
+    }
+}
+
+/// The weights of a projection; several are bound before the call.
+fn parts(
+    w: &mut RustWriter,
+    linear: &Linear<WeightRef>,
+    weight: &dyn Fn(WeightRef) -> String,
+    used: &mut Used,
+) -> String {
+    used.device("Part");
+    let parts: Vec<String> = linear.parts.iter().map(|one| part(one, weight)).collect();
+    if parts.len() > 1 {
+        w.list("let parts = ", ("[", "]"), &parts, ";");
+        "&parts".into()
+    } else {
+        format!("&[{}]", parts.join(", "))
+    }
+}
+
+fn part(part: &Part<WeightRef>, weight: &dyn Fn(WeightRef) -> String) -> String {
+    match part.bias {
+        Some(bias) => format!("Part::biased(&{}, {})", weight(part.weight), weight(bias)),
+        None => format!("Part::new(&{})", weight(part.weight)),
     }
 }
 

@@ -77,18 +77,24 @@ fn slot_expression(plan: &Plan, members: &[usize], slot: usize) -> String {
     if names.windows(2).all(|pair| pair[0] == pair[1]) && !names[0].starts_with("blk.") {
         return format!("{:?}", names[0]);
     }
-    let suffix = |layer: usize, name: &str| name.strip_prefix(&format!("blk.{layer}.")).map(str::to_owned);
-    let first = suffix(members[0], names[0]);
-    let regular =
-        first.is_some() && members.iter().zip(&names).all(|(layer, name)| suffix(*layer, name) == first);
-    match first {
-        Some(suffix) if regular => format!("&format!(\"blk.{{layer}}.{suffix}\")"),
-        _ => {
-            let arms: Vec<String> =
-                members.iter().zip(&names).map(|(layer, name)| format!("{layer} => {name:?}")).collect();
-            format!("match layer {{ {}, _ => \"\" }}", arms.join(", "))
-        }
+    // Whether all are named after the layer that is so far behind.
+    let regular = |behind: usize| {
+        let suffix = |layer: &usize, name: &&str| {
+            name.strip_prefix(&format!("blk.{}.", layer.checked_sub(behind)?)).map(str::to_owned)
+        };
+        let mut suffixes = members.iter().zip(&names).map(|(layer, name)| suffix(layer, name));
+        let first = suffixes.next().flatten()?;
+        suffixes.all(|suffix| suffix.as_ref() == Some(&first)).then_some(first)
+    };
+    if let Some(suffix) = regular(0) {
+        return format!("&format!(\"blk.{{layer}}.{suffix}\")");
     }
+    if let Some(suffix) = regular(1) {
+        return format!("&format!(\"blk.{{}}.{suffix}\", layer - 1)");
+    }
+    let arms: Vec<String> =
+        members.iter().zip(&names).map(|(layer, name)| format!("{layer} => {name:?}")).collect();
+    format!("match layer {{ {}, _ => \"\" }}", arms.join(", "))
 }
 
 /// Name of the type of a layer's weights: `LayerA`.

@@ -1,6 +1,6 @@
 //! Which function of the device layer computes a node.
 
-use forgellm_frontend::ir::{Dim, Graph, Node, Op};
+use forgellm_frontend::ir::{Dim, Graph, Linear, Node, Op, QkvRope};
 use forgellm_plan::Refusal;
 
 /// The device layer's function for a node, which is also the kernel's name in a plan; or what no device layer can do.
@@ -8,6 +8,9 @@ pub fn operation(graph: &Graph, node: &Node) -> Result<&'static str, Refusal> {
     let weights = node.op.weights();
     if let Some(weight) = weights.iter().map(|id| graph.weight(*id)).find(|weight| weight.shape.len() > 2) {
         return Err(Refusal(format!("tensor `{}` has {} dimensions", weight.name, weight.shape.len())));
+    }
+    if let Some(projection) = node.op.projection() {
+        whole_rows(graph, node, projection)?;
     }
     Ok(match &node.op {
         Op::Embed { .. } => "embed",
@@ -37,6 +40,22 @@ pub fn operation(graph: &Graph, node: &Node) -> Result<&'static str, Refusal> {
             }
             "select_wanted"
         }
-        Op::QkvRope(_) => "rope_kv",
+        Op::QkvRope(QkvRope { projection: None, .. }) => "rope_kv",
+        Op::QkvRope(QkvRope { projection: Some(_), .. }) => "qkv_rope_kv",
     })
+}
+
+/// Device layers norm what they project over whole rows only.
+fn whole_rows(graph: &Graph, node: &Node, projection: &Linear) -> Result<(), Refusal> {
+    let width = node.inputs.first().map_or(0, |value| graph.shape(*value).width);
+    for norm in projection.add.iter().chain(&projection.norm) {
+        let weight = graph.weight(norm.weight);
+        if weight.shape != [width] {
+            return Err(Refusal(format!(
+                "tensor `{}` {:?} norms a projection's rows of {width} piece by piece",
+                weight.name, weight.shape
+            )));
+        }
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::ir::{
     Attention, CacheId, Linear, Node, NodeId, Norm, Op, QkvRope, Rope, ValueId, WeightId, rope_frequencies,
 };
 
-/// Results of nodes, by value. Caches are not among them: attention reads them where they are.
+/// Results of nodes. Caches are not among them: attention reads them where they are.
 type Values = Vec<Option<Matrix>>;
 
 impl Interpreter<'_> {
@@ -23,10 +23,12 @@ impl Interpreter<'_> {
         let graph = self.graph;
         let mut values: Values = vec![None; graph.values().len()];
         for (index, node) in graph.nodes().iter().enumerate() {
-            let result = self.node(node, &values, rows)?;
-            if let (Some(result), Some(id)) = (result, node.outputs.first()) {
-                observe(NodeId(index as u32), &result);
-                values[id.index()] = Some(result);
+            let results = self.node(node, &values, rows)?;
+            if let Some(Some(result)) = results.first() {
+                observe(NodeId(index as u32), result);
+            }
+            for (result, id) in results.into_iter().zip(&node.outputs) {
+                values[id.index()] = result;
             }
             for id in &self.dying[index] {
                 values[id.index()] = None;
@@ -35,24 +37,26 @@ impl Interpreter<'_> {
         Ok(values)
     }
 
-    /// The first result of a node, unless it is a cache.
-    fn node(&mut self, node: &Node, values: &Values, rows: &[Row]) -> Result<Option<Matrix>, InterpError> {
+    /// The results of a node; `None` for a cache.
+    fn node(&mut self, node: &Node, values: &Values, rows: &[Row]) -> Result<Values, InterpError> {
         let input = |index: usize| value(values, node.inputs[index]);
-        Ok(Some(match &node.op {
+        let result = match &node.op {
             Op::Embed { table, scale } => self.embed(*table, *scale, rows)?,
             Op::RmsNorm { norm, residual } => {
                 let y = self.rms_norm(norm, input(0));
                 if *residual { add(y, input(1)) } else { y }
             }
             Op::Linear(op) => {
-                let y = self.linear(op, input(0))?;
-                if op.residual { add(y, input(1)) } else { y }
+                let sum = self.sum(op, node, values);
+                let y = self.linear(op, sum.as_ref().unwrap_or(input(0)))?;
+                let y = if op.residual { add(y, input(op.inputs() - 1)) } else { y };
+                return Ok([Some(y)].into_iter().chain(sum.map(Some)).collect());
             }
             Op::Slice { start, len } => input(0).columns(*start, *len),
             Op::Rope(op) => self.rope(op, input(0), rows),
             Op::KvWrite { cache } => {
                 self.kv_write(*cache, input(0), input(1), rows);
-                return Ok(None);
+                return Ok(vec![None]);
             }
             Op::Attention(op) => self.attention(op, input(0), rows)?,
             Op::Activation(kind) => input(0).clone().map(|x| functions::activation(*kind, x)),
@@ -61,8 +65,17 @@ impl Interpreter<'_> {
             Op::Scale { factor } => input(0).clone().map(|x| factor * x),
             Op::Softcap { cap } => input(0).clone().map(|x| functions::softcap(x, *cap)),
             Op::SelectWanted => select_wanted(input(0), rows),
-            Op::QkvRope(op) => self.qkv_rope(op, input(0), rows),
-        }))
+            Op::QkvRope(op) => {
+                let sum = op.projection.as_ref().and_then(|projection| self.sum(projection, node, values));
+                let x = sum.as_ref().unwrap_or(input(0));
+                let q = match &op.projection {
+                    Some(projection) => self.qkv_rope(op, &self.linear(projection, x)?, rows),
+                    None => self.qkv_rope(op, x, rows),
+                };
+                return Ok([Some(q), None].into_iter().chain(sum.map(Some)).collect());
+            }
+        };
+        Ok(vec![Some(result)])
     }
 
     fn embed(&self, table: WeightId, scale: f32, rows: &[Row]) -> Result<Matrix, InterpError> {
@@ -80,7 +93,13 @@ impl Interpreter<'_> {
         y
     }
 
-    /// All of a projection but the residual.
+    /// What a projection takes instead of its first input, where it adds that to the second.
+    fn sum(&self, op: &Linear, node: &Node, values: &Values) -> Option<Matrix> {
+        let input = |index: usize| value(values, node.inputs[index]);
+        op.add.as_ref().map(|norm| add(self.rms_norm(norm, input(0)), input(1)))
+    }
+
+    /// All of a projection but the sum before and the residual behind.
     fn linear(&self, op: &Linear, x: &Matrix) -> Result<Matrix, InterpError> {
         let normed = op.norm.as_ref().map(|norm| self.rms_norm(norm, x));
         let x = normed.as_ref().unwrap_or(x);

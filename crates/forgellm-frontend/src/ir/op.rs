@@ -22,7 +22,8 @@ pub enum Op<W = WeightId> {
         /// Whether a second input is added to the normed one.
         residual: bool,
     },
-    /// `(x) → [same rows, outputs]`, or `(x, r)` with a residual: see [`Linear`].
+    /// `(x) → [same rows, outputs]`; `(x, r)` with a residual; `(y, s) → (result, sum)` and `(y, s, r) → (result, sum)` with a sum:
+    /// see [`Linear`].
     Linear(Linear<W>),
     /// `(x) → [same rows, len]`: columns `start .. start + len`.
     Slice {
@@ -58,7 +59,8 @@ pub enum Op<W = WeightId> {
     },
     /// `(x: [rows, n]) → [wanted, n]`: the rows of which something is wanted.
     SelectWanted,
-    /// `(qkv) → (q, kv)`: splits `[q | k | v]`, norms and turns q and k, writes k and v into the cache. See [`QkvRope`].
+    /// `(qkv) → (q, kv)`: splits `[q | k | v]`, norms and turns q and k, writes k and v into the cache; `(x) → (q, kv)` with the projection
+    /// to `[q | k | v]`, and `(y, s) → (q, kv, sum)` where that has a sum. See [`QkvRope`].
     QkvRope(QkvRope<W>),
 }
 
@@ -79,9 +81,14 @@ pub struct Norm<W = WeightId> {
 ///
 /// y = [part₀ | part₁ | …] where partᵢ = norm(x) · weightᵢᵀ + biasᵢ; with `gate`, there are exactly two parts of the same size, and
 /// y = activation(part₀) · part₁; with `residual`, y = r + that.
+///
+/// With `add`, x is not an input but the sum s + add(y) of two, and the last result: what a norm with a residual gives, which stands in the
+/// residual stream, and which others read too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear<W = WeightId> {
-    /// Norm of the input.
+    /// Norm of the first input, to which the second is added before all else; it runs over whole rows.
+    pub add: Option<Norm<W>>,
+    /// Norm of the input, or of the sum.
     pub norm: Option<Norm<W>>,
     /// Weights whose results stand side by side.
     pub parts: Vec<Part<W>>,
@@ -94,7 +101,17 @@ pub struct Linear<W = WeightId> {
 impl<W> Linear<W> {
     /// A projection with nothing fused.
     pub fn plain(weight: W, bias: Option<W>) -> Linear<W> {
-        Linear { norm: None, parts: vec![Part { weight, bias }], gate: None, residual: false }
+        Linear::joint(vec![Part { weight, bias }])
+    }
+
+    /// A projection of several parts with nothing else fused.
+    pub fn joint(parts: Vec<Part<W>>) -> Linear<W> {
+        Linear { add: None, norm: None, parts, gate: None, residual: false }
+    }
+
+    /// How many inputs it takes.
+    pub fn inputs(&self) -> usize {
+        1 + usize::from(self.add.is_some()) + usize::from(self.residual)
     }
 }
 
@@ -157,6 +174,8 @@ pub struct Attention<W = WeightId> {
 /// The fused way from a joint projection `[q | k | v]` to attention: per-head norms, rope and the cache write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QkvRope<W = WeightId> {
+    /// The projection itself, of three parts: queries, keys, values. It has neither gate nor residual.
+    pub projection: Option<Linear<W>>,
     /// Which cache.
     pub cache: CacheId,
     /// Query heads.
@@ -202,6 +221,15 @@ impl<W> Op<W> {
         }
     }
 
+    /// The projection in this operation.
+    pub fn projection(&self) -> Option<&Linear<W>> {
+        match self {
+            Op::Linear(linear) => Some(linear),
+            Op::QkvRope(fused) => fused.projection.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The same operation with every weight renamed by `f` (in the order of their roles) and its cache by `cache`.
     pub fn map<V>(&self, mut f: impl FnMut(&W) -> V, cache: impl Fn(CacheId) -> CacheId) -> Op<V> {
         fn norm<W, V>(norm: &Norm<W>, f: &mut impl FnMut(&W) -> V) -> Norm<V> {
@@ -217,11 +245,9 @@ impl<W> Op<W> {
                 freq_factors: rope.freq_factors.as_ref().map(f),
             }
         }
-        let f = &mut f;
-        match self {
-            Op::Embed { table, scale } => Op::Embed { table: f(table), scale: *scale },
-            Op::RmsNorm { norm: n, residual } => Op::RmsNorm { norm: norm(n, f), residual: *residual },
-            Op::Linear(linear) => Op::Linear(Linear {
+        fn linear<W, V>(linear: &Linear<W>, f: &mut impl FnMut(&W) -> V) -> Linear<V> {
+            Linear {
+                add: linear.add.as_ref().map(|n| norm(n, f)),
                 norm: linear.norm.as_ref().map(|n| norm(n, f)),
                 parts: linear
                     .parts
@@ -230,7 +256,13 @@ impl<W> Op<W> {
                     .collect(),
                 gate: linear.gate,
                 residual: linear.residual,
-            }),
+            }
+        }
+        let f = &mut f;
+        match self {
+            Op::Embed { table, scale } => Op::Embed { table: f(table), scale: *scale },
+            Op::RmsNorm { norm: n, residual } => Op::RmsNorm { norm: norm(n, f), residual: *residual },
+            Op::Linear(l) => Op::Linear(linear(l, f)),
             Op::Slice { start, len } => Op::Slice { start: *start, len: *len },
             Op::Rope(r) => Op::Rope(rope(r, f)),
             Op::KvWrite { cache: id } => Op::KvWrite { cache: cache(*id) },
@@ -251,6 +283,7 @@ impl<W> Op<W> {
             Op::Softcap { cap } => Op::Softcap { cap: *cap },
             Op::SelectWanted => Op::SelectWanted,
             Op::QkvRope(q) => Op::QkvRope(QkvRope {
+                projection: q.projection.as_ref().map(|l| linear(l, f)),
                 cache: cache(q.cache),
                 heads: q.heads,
                 kv_heads: q.kv_heads,

@@ -4,7 +4,7 @@ use forgellm_frontend::arch;
 use forgellm_frontend::ir::{
     Architecture, DType, Graph, HiddenActivation, ModelConfig, RopeScaling, Verified,
 };
-use forgellm_optimizer::{Options, optimize};
+use forgellm_optimizer::{Optimized, Options, optimize};
 
 use crate::sketch::operations;
 
@@ -38,8 +38,19 @@ pub fn model(architecture: Architecture, layers: usize) -> Verified<Graph> {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// What a target gets that projects, then turns, and sums, then projects.
 fn fused(architecture: Architecture, layers: usize) -> Verified<Graph> {
-    optimize(model(architecture, layers), &Options::default()).unwrap_or_else(|error| panic!("{error}")).graph
+    let skip = ["fuse_qkv_projection", "fuse_norm_residual"].map(str::to_owned).into();
+    optimized(architecture, layers, &Options { skip, ..Options::default() }).graph
+}
+
+/// What a target gets that can do all at once.
+fn joined(architecture: Architecture, layers: usize) -> Verified<Graph> {
+    optimized(architecture, layers, &Options::default()).graph
+}
+
+fn optimized(architecture: Architecture, layers: usize, options: &Options) -> Optimized {
+    optimize(model(architecture, layers), options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
@@ -83,6 +94,61 @@ fn a_layer_of_gemma3_is_eight_nodes() {
     }
 }
 
+/// Attention is two dispatches, so none has more than six.
+#[test]
+fn a_layer_of_joined_projections_is_five_nodes() {
+    for architecture in [Architecture::Llama, Architecture::Qwen2] {
+        let graph = joined(architecture, 3);
+        for layer in 0..3 {
+            assert_eq!(
+                operations(&graph, Some(layer)),
+                [
+                    "q: qkv_rope norm 3 parts",
+                    "attention: attention",
+                    "attn_output: linear residual",
+                    "gated: linear norm 2 parts gate",
+                    "ffn_down: linear residual",
+                ],
+                "{architecture}"
+            );
+        }
+    }
+    let graph = joined(Architecture::Gemma3, 3);
+    for layer in 0..3 {
+        let sum = if layer == 0 { "" } else { " sum" };
+        assert_eq!(
+            operations(&graph, Some(layer)),
+            [
+                &*format!("q: qkv_rope{sum} norm 3 parts q_norm k_norm"),
+                "attention: attention",
+                "attn_output: linear",
+                "gated: linear sum norm 2 parts gate",
+                "ffn_down: linear",
+            ]
+        );
+    }
+    assert_eq!(
+        operations(&graph, None),
+        [
+            "embed: embed",
+            "post_ffw_norm: rms_norm residual",
+            "select_wanted: select_wanted",
+            "output_norm: rms_norm",
+            "output: linear"
+        ]
+    );
+}
+
+/// There is no layer whose sum it could take: the norm stays in its own.
+#[test]
+fn the_norm_of_a_single_layer_stays_in_it() {
+    let graph = joined(Architecture::Gemma3, 1);
+    assert_eq!(
+        operations(&graph, Some(0)).last().map(String::as_str),
+        Some("post_ffw_norm: rms_norm residual")
+    );
+}
+
 #[test]
 fn outside_of_layers_the_hidden_state_stays() {
     for architecture in [Architecture::Llama, Architecture::Qwen2, Architecture::Gemma3] {
@@ -98,5 +164,6 @@ fn outside_of_layers_the_hidden_state_stays() {
 fn fused_graphs_in_text() {
     for architecture in [Architecture::Llama, Architecture::Qwen2, Architecture::Gemma3] {
         insta::assert_snapshot!(format!("{architecture}"), fused(architecture, 1).to_string());
+        insta::assert_snapshot!(format!("{architecture}_joined"), joined(architecture, 2).to_string());
     }
 }

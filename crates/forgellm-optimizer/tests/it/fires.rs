@@ -1,5 +1,7 @@
 //! Where each rewrite fits, and where it must not: tables of small graphs.
 
+mod projections;
+
 use forgellm_frontend::ir::{
     HiddenActivation, Linear, Norm, Op, OutputRole, Rope, RopeScaling, RopeStyle, Shape, ValueId,
 };

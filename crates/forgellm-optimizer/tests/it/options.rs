@@ -46,7 +46,7 @@ fn an_unknown_name_is_refused_with_the_known_ones() {
     assert!(matches!(&error, OptimizeError::UnknownRewrite(name) if name == "fuse_nrom"), "{error:?}");
     assert_eq!(
         error.to_string(),
-        "there is no rewrite `fuse_nrom` to skip; there are: fuse_qkv, fuse_gate_up, fuse_norm, fuse_residual, fuse_qkv_rope"
+        "there is no rewrite `fuse_nrom` to skip; there are: fuse_qkv, fuse_gate_up, fuse_norm, fuse_residual, fuse_qkv_rope, fuse_qkv_projection, fuse_norm_residual"
     );
 }
 
@@ -64,6 +64,7 @@ fn the_log_reads() {
             "5 fuse_residual layer 0: attn_output (linear), attn_residual (add) → attn_output (linear)",
             "6 fuse_residual layer 0: ffn_down (linear), ffn_residual (add) → ffn_down (linear)",
             "7 fuse_qkv_rope layer 0: q (slice), k (slice), v (slice), q_rope (rope), k_rope (rope), kv_write (kv_write) → q (qkv_rope)",
+            "8 fuse_qkv_projection layer 0: qkv (linear), q (qkv_rope) → q (qkv_rope)",
         ]
     );
 }

@@ -1,8 +1,8 @@
 //! Small graphs, written by hand.
 
 use forgellm_frontend::ir::{
-    Attention, CacheId, DType, Graph, HiddenActivation, Linear, Node, Norm, Op, OutputRole, Part, Rope,
-    RopeScaling, RopeStyle, Shape, Stage, ValueId, Verified, Weight, WeightId, verify,
+    Attention, CacheId, DType, Graph, HiddenActivation, Linear, Node, Norm, Op, OutputRole, Part, QkvRope,
+    Rope, RopeScaling, RopeStyle, Shape, Stage, ValueId, Verified, Weight, WeightId, verify,
 };
 use forgellm_optimizer::{Optimized, Options, optimize, rewrites};
 
@@ -39,10 +39,22 @@ impl Sketch {
     }
 
     pub fn push(&mut self, label: &str, op: Op, inputs: &[ValueId], shape: Shape) -> ValueId {
-        let value = self.graph.add_value(shape);
-        let (inputs, outputs, layer) = (inputs.to_vec(), vec![value], self.layer);
-        self.graph.add_node(Node { op, inputs, outputs, layer, label: label.into() });
+        let [value] = self.push_all(label, op, inputs, [shape]);
         value
+    }
+
+    /// A node of several results.
+    pub fn push_all<const N: usize>(
+        &mut self,
+        label: &str,
+        op: Op,
+        inputs: &[ValueId],
+        shapes: [Shape; N],
+    ) -> [ValueId; N] {
+        let values = shapes.map(|shape| self.graph.add_value(shape));
+        let (inputs, outputs, layer) = (inputs.to_vec(), values.to_vec(), self.layer);
+        self.graph.add_node(Node { op, inputs, outputs, layer, label: label.into() });
+        values
     }
 
     /// An operation whose result has the shape of its first input.
@@ -52,9 +64,19 @@ impl Sketch {
 
     /// A norm over chunks of `len`; each norm of a graph has another epsilon.
     pub fn norm(&mut self, x: ValueId, len: usize) -> ValueId {
+        let norm = self.norm_of(len);
+        self.like(Op::RmsNorm { norm, residual: false }, &[x])
+    }
+
+    /// `stream` + a norm of `x` over chunks of `len`.
+    pub fn norm_residual(&mut self, x: ValueId, stream: ValueId, len: usize) -> ValueId {
+        let norm = self.norm_of(len);
+        self.like(Op::RmsNorm { norm, residual: true }, &[x, stream])
+    }
+
+    fn norm_of(&mut self, len: usize) -> Norm {
         let weight = self.weight(&[len]);
-        let eps = 1e-3 * self.graph.weights().len() as f32;
-        self.like(Op::RmsNorm { norm: Norm { weight, eps }, residual: false }, &[x])
+        Norm { weight, eps: 1e-3 * self.graph.weights().len() as f32 }
     }
 
     pub fn linear(&mut self, x: ValueId, outputs: usize) -> ValueId {
@@ -75,8 +97,48 @@ impl Sketch {
                 bias: biased.then(|| self.weight(&[*outputs])),
             })
             .collect();
-        let op = Op::Linear(Linear { norm: None, parts, gate: None, residual: false });
+        let op = Op::Linear(Linear::joint(parts));
         self.push("linear", op, &[x], Shape { width: outputs.iter().sum(), ..input })
+    }
+
+    /// A projection of parts of these sizes, with a norm over chunks of `len`; with `residual`, that is added.
+    pub fn normed(
+        &mut self,
+        x: ValueId,
+        len: usize,
+        outputs: &[usize],
+        residual: Option<ValueId>,
+    ) -> ValueId {
+        let input = self.shape(x);
+        let parts = outputs
+            .iter()
+            .map(|outputs| Part { weight: self.weight(&[*outputs, input.width]), bias: None })
+            .collect();
+        let norm = Some(self.norm_of(len));
+        let op = Op::Linear(Linear { norm, residual: residual.is_some(), ..Linear::joint(parts) });
+        let inputs: Vec<_> = [x].into_iter().chain(residual).collect();
+        self.push("linear", op, &inputs, Shape { width: outputs.iter().sum(), ..input })
+    }
+
+    /// Queries and the cache from a joint projection of so many heads.
+    pub fn qkv_rope(
+        &mut self,
+        joint: ValueId,
+        heads: usize,
+        kv_heads: usize,
+        head_dim: usize,
+    ) -> [ValueId; 2] {
+        let fused = QkvRope {
+            projection: None,
+            cache: CacheId(self.layer.expect("inside a layer")),
+            heads,
+            kv_heads,
+            q_norm: None,
+            k_norm: None,
+            rope: half_split(head_dim, 20.0),
+        };
+        let shapes = [Shape::rows(heads * head_dim), Shape::context(2 * kv_heads * head_dim)];
+        self.push_all("q", Op::QkvRope(fused), &[joint], shapes)
     }
 
     pub fn slice(&mut self, x: ValueId, start: usize, len: usize) -> ValueId {
@@ -85,15 +147,7 @@ impl Sketch {
     }
 
     pub fn rope(&mut self, x: ValueId, head_dim: usize, theta: f32) -> ValueId {
-        let rope = Rope {
-            style: RopeStyle::HalfSplit,
-            head_dim,
-            rotary_dim: head_dim,
-            theta,
-            scaling: RopeScaling::None,
-            freq_factors: None,
-        };
-        self.like(Op::Rope(rope), &[x])
+        self.like(Op::Rope(half_split(head_dim, theta)), &[x])
     }
 
     pub fn kv_write(&mut self, k: ValueId, v: ValueId) -> ValueId {
@@ -152,6 +206,17 @@ impl Sketch {
     }
 }
 
+fn half_split(head_dim: usize, theta: f32) -> Rope {
+    Rope {
+        style: RopeStyle::HalfSplit,
+        head_dim,
+        rotary_dim: head_dim,
+        theta,
+        scaling: RopeScaling::None,
+        freq_factors: None,
+    }
+}
+
 /// `graph` after one rewrite alone.
 pub fn only(rewrite: &str, graph: Verified<Graph>) -> Optimized {
     assert!(rewrites().iter().any(|known| known.name == rewrite), "there is no rewrite {rewrite}");
@@ -173,13 +238,14 @@ fn operation(op: &Op) -> String {
             text += what;
         }
     };
+    if let Some(linear) = op.projection() {
+        with(linear.add.is_some(), " sum");
+        with(linear.norm.is_some(), " norm");
+        with(linear.parts.len() > 1, &format!(" {} parts", linear.parts.len()));
+        with(linear.gate.is_some(), " gate");
+        with(linear.residual, " residual");
+    }
     match op {
-        Op::Linear(linear) => {
-            with(linear.norm.is_some(), " norm");
-            with(linear.parts.len() > 1, &format!(" {} parts", linear.parts.len()));
-            with(linear.gate.is_some(), " gate");
-            with(linear.residual, " residual");
-        }
         Op::RmsNorm { residual, .. } => with(*residual, " residual"),
         Op::QkvRope(fused) => {
             with(fused.q_norm.is_some(), " q_norm");

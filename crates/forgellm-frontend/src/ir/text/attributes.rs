@@ -52,12 +52,10 @@ impl<'a> Attributes<'a> {
                 norm: Norm { weight: self.weight("weight", weights)?, eps: self.number("eps")? },
                 residual: self.flag("residual")?,
             },
-            "linear" => Op::Linear(Linear {
-                parts: self.parts(weights)?,
-                norm: self.norm("norm", "eps", weights)?,
-                gate: self.activation("gate")?,
-                residual: self.flag("residual")?,
-            }),
+            "linear" => {
+                let parts = self.parts(weights)?;
+                Op::Linear(self.linear(parts, weights)?)
+            }
             "slice" => Op::Slice { start: self.number("start")?, len: self.number("len")? },
             "rope" => Op::Rope(self.rope(weights)?),
             "kv_write" => Op::KvWrite { cache: CacheId(self.number("cache")?) },
@@ -81,6 +79,10 @@ impl<'a> Attributes<'a> {
             "softcap" => Op::Softcap { cap: self.number("cap")? },
             "select_wanted" => Op::SelectWanted,
             "qkv_rope" => Op::QkvRope(QkvRope {
+                projection: match self.parts(weights)? {
+                    parts if parts.is_empty() => None,
+                    parts => Some(self.linear(parts, weights)?),
+                },
                 cache: CacheId(self.number("cache")?),
                 heads: self.number("heads")?,
                 kv_heads: self.number("kv_heads")?,
@@ -155,6 +157,21 @@ impl<'a> Attributes<'a> {
             }
         }
         Ok(parts)
+    }
+
+    /// A projection of `parts` with what else is given of it.
+    fn linear(
+        &mut self,
+        parts: Vec<Part>,
+        weights: &BTreeMap<String, WeightId>,
+    ) -> Result<Linear, ParseError> {
+        Ok(Linear {
+            add: self.norm("add", "add_eps", weights)?,
+            norm: self.norm("norm", "eps", weights)?,
+            parts,
+            gate: self.activation("gate")?,
+            residual: self.flag("residual")?,
+        })
     }
 
     fn norm(

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Write};
 
 use crate::ir::{
-    Graph, HiddenActivation, Node, Norm, Op, OutputRole, Rope, RopeScaling, RopeStyle, ValueId, WeightId,
+    Graph, HiddenActivation, Linear, Node, Norm, Op, OutputRole, Rope, RopeScaling, RopeStyle, ValueId,
+    WeightId,
 };
 
 impl Display for Graph {
@@ -109,15 +110,7 @@ impl Attributes<'_> {
                 self.norm("weight", "eps", Some(norm));
                 self.flag("residual", *residual);
             }
-            Op::Linear(linear) => {
-                for part in &linear.parts {
-                    self.weight("weight", Some(part.weight));
-                    self.weight("bias", part.bias);
-                }
-                self.norm("norm", "eps", linear.norm.as_ref());
-                self.word("gate", linear.gate.map(activation_name));
-                self.flag("residual", linear.residual);
-            }
+            Op::Linear(linear) => self.linear(linear),
             Op::Slice { start, len } => {
                 self.word("start", Some(start));
                 self.word("len", Some(len));
@@ -139,6 +132,9 @@ impl Attributes<'_> {
             Op::Scale { factor } => self.float("factor", Some(*factor)),
             Op::Softcap { cap } => self.float("cap", Some(*cap)),
             Op::QkvRope(fused) => {
+                if let Some(projection) = &fused.projection {
+                    self.linear(projection);
+                }
                 self.word("cache", Some(fused.cache.0));
                 self.word("heads", Some(fused.heads));
                 self.word("kv_heads", Some(fused.kv_heads));
@@ -147,6 +143,17 @@ impl Attributes<'_> {
                 self.rope(&fused.rope);
             }
         }
+    }
+
+    fn linear(&mut self, linear: &Linear) {
+        for part in &linear.parts {
+            self.weight("weight", Some(part.weight));
+            self.weight("bias", part.bias);
+        }
+        self.norm("add", "add_eps", linear.add.as_ref());
+        self.norm("norm", "eps", linear.norm.as_ref());
+        self.word("gate", linear.gate.map(activation_name));
+        self.flag("residual", linear.residual);
     }
 
     fn rope(&mut self, rope: &Rope) {

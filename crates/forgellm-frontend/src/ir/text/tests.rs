@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use crate::ir::*;
 
-const SAMPLES: [&str; 2] = [
+const SAMPLES: [&str; 3] = [
     include_str!("../../../tests/fixtures/graph/model.graph"),
     include_str!("../../../tests/fixtures/graph/fused.graph"),
+    include_str!("../../../tests/fixtures/graph/joined.graph"),
 ];
 
 /// The fixtures stand for snapshots: every operation and attribute is in one of them.
@@ -127,7 +128,7 @@ fn graph() -> impl Strategy<Value = Graph> {
             }
             for (index, mut node) in nodes.into_iter().enumerate() {
                 // No value is given twice.
-                node.outputs.iter_mut().enumerate().for_each(|(i, id)| *id = ValueId((2 * index + i) as u32));
+                node.outputs.iter_mut().enumerate().for_each(|(i, id)| *id = ValueId((3 * index + i) as u32));
                 node.outputs.retain(|id| id.index() < values.len());
                 graph.add_node(node);
             }
@@ -141,14 +142,19 @@ fn graph() -> impl Strategy<Value = Graph> {
 
 fn node(weights: u32, values: u32) -> impl Strategy<Value = Node> {
     let ids = |range| vec((0..values).prop_map(ValueId), range);
-    (op(weights), ids(0..4), ids(0..3), option::of(any::<u32>()), any::<String>())
+    (op(weights), ids(0..4), ids(0..4), option::of(any::<u32>()), any::<String>())
         .prop_map(|(op, inputs, outputs, layer, label)| Node { op, inputs, outputs, layer, label })
 }
 
 fn op(weights: u32) -> impl Strategy<Value = Op> {
     let weight = move || (0..weights).prop_map(WeightId);
     let norm = move || (weight(), float()).prop_map(|(weight, eps)| Norm { weight, eps });
-    let part = (weight(), option::of(weight())).prop_map(|(weight, bias)| Part { weight, bias });
+    let part = move || (weight(), option::of(weight())).prop_map(|(weight, bias)| Part { weight, bias });
+    let linear = move |parts: std::ops::Range<usize>| {
+        let norms = (option::of(norm()), option::of(norm()));
+        (norms, vec(part(), parts), option::of(activation()), any::<bool>())
+            .prop_map(|((add, norm), parts, gate, residual)| Linear { add, norm, parts, gate, residual })
+    };
     let cache = || any::<u32>().prop_map(CacheId);
     let rope = move || {
         (style(), any::<usize>(), any::<usize>(), float(), scaling(), option::of(weight())).prop_map(
@@ -169,8 +175,7 @@ fn op(weights: u32) -> impl Strategy<Value = Op> {
     prop_oneof![
         (weight(), float()).prop_map(|(table, scale)| Op::Embed { table, scale }),
         (norm(), any::<bool>()).prop_map(|(norm, residual)| Op::RmsNorm { norm, residual }),
-        (option::of(norm()), vec(part, 0..4), option::of(activation()), any::<bool>())
-            .prop_map(|(norm, parts, gate, residual)| Op::Linear(Linear { norm, parts, gate, residual })),
+        linear(0..4).prop_map(Op::Linear),
         (any::<usize>(), any::<usize>()).prop_map(|(start, len)| Op::Slice { start, len }),
         rope().prop_map(Op::Rope),
         cache().prop_map(|cache| Op::KvWrite { cache }),
@@ -181,11 +186,13 @@ fn op(weights: u32) -> impl Strategy<Value = Op> {
         prop_oneof![Just(Op::Add), Just(Op::Mul), Just(Op::SelectWanted)],
         float().prop_map(|factor| Op::Scale { factor }),
         float().prop_map(|cap| Op::Softcap { cap }),
-        (cache(), any::<usize>(), any::<usize>(), option::of(norm()), option::of(norm()), rope()).prop_map(
-            |(cache, heads, kv_heads, q_norm, k_norm, rope)| {
-                Op::QkvRope(QkvRope { cache, heads, kv_heads, q_norm, k_norm, rope })
-            }
-        ),
+        (
+            (option::of(linear(1..4)), cache(), any::<usize>(), any::<usize>()),
+            (option::of(norm()), option::of(norm()), rope()),
+        )
+            .prop_map(|((projection, cache, heads, kv_heads), (q_norm, k_norm, rope))| {
+                Op::QkvRope(QkvRope { projection, cache, heads, kv_heads, q_norm, k_norm, rope })
+            }),
     ]
 }
 

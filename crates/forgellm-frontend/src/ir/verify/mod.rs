@@ -203,7 +203,7 @@ fn check_cache(node: &Node, state: &mut State) -> Result<(), String> {
                 None => Err(format!("reads the cache of layer {} before it is written", cache.0)),
             };
         }
-        (_, _, [.., value]) => *value,
+        (Op::KvWrite { .. }, _, [value]) | (Op::QkvRope(_), _, [_, value, ..]) => *value,
         _ => return Ok(()),
     };
     match state.cache_values.insert(cache, value) {

@@ -77,6 +77,7 @@ pub fn outputs(graph: &Graph, op: &Op, inputs: &[Shape]) -> Result<Vec<Shape>, S
 /// What in `op` only a rewrite may put there.
 pub fn fused_feature(op: &Op) -> Option<&'static str> {
     match op {
+        Op::Linear(linear) if linear.add.is_some() => Some("a sum in a projection"),
         Op::Linear(linear) if linear.norm.is_some() => Some("a norm in a projection"),
         Op::Linear(linear) if linear.gate.is_some() => Some("a gate in a projection"),
         Op::Linear(linear) if linear.residual => Some("a residual in a projection"),
@@ -88,14 +89,13 @@ pub fn fused_feature(op: &Op) -> Option<&'static str> {
 }
 
 fn linear(graph: &Graph, op: &Linear, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
-    let (x, residual) = if op.residual {
-        let [x, residual] = take(inputs)?;
-        (x, Some(residual))
-    } else {
-        let [x] = take(inputs)?;
-        (x, None)
-    };
-    activation(x)?;
+    if inputs.len() != op.inputs() {
+        return Err(format!("has {} inputs, it takes {}", inputs.len(), op.inputs()));
+    }
+    let x = activation(inputs[0])?;
+    if let Some(n) = &op.add {
+        sum(graph, op, n, x, inputs[1])?;
+    }
     if let Some(n) = &op.norm {
         norm(graph, n, x.width)?;
     }
@@ -123,10 +123,27 @@ fn linear(graph: &Graph, op: &Linear, inputs: &[Shape]) -> Result<Vec<Shape>, St
             .ok_or("the parts are too wide together")?,
     };
     let y = Shape { width, ..x };
-    if let Some(residual) = residual {
-        same("the residual", residual, "the result", y)?;
+    if op.residual {
+        same("the residual", inputs[op.inputs() - 1], "the result", y)?;
     }
-    Ok(vec![y])
+    Ok([y].into_iter().chain(op.add.is_some().then_some(x)).collect())
+}
+
+/// A projection of `stream` + the norm `n` of `x`.
+fn sum(graph: &Graph, op: &Linear, n: &Norm, x: Shape, stream: Shape) -> Result<(), String> {
+    norm(graph, n, x.width)?;
+    let weight = graph.weight(n.weight);
+    if weight.shape != [x.width] {
+        return Err(format!(
+            "norm weight `{}` has {:?} elements, the rows of the sum have {}",
+            weight.name, weight.shape, x.width
+        ));
+    }
+    same("what is added", stream, "the input", x)?;
+    match op.norm {
+        Some(_) => Ok(()),
+        None => Err("projects a sum without a norm of it".to_owned()),
+    }
 }
 
 fn attention(graph: &Graph, op: &Attention, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
@@ -157,7 +174,13 @@ fn attention(graph: &Graph, op: &Attention, inputs: &[Shape]) -> Result<Vec<Shap
 }
 
 fn qkv_rope(graph: &Graph, op: &QkvRope, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
-    let [qkv] = take(inputs)?;
+    let (qkv, sum) = match &op.projection {
+        Some(projection) => qkv_projection(graph, op, projection, inputs)?,
+        None => {
+            let [qkv] = take(inputs)?;
+            (qkv, None)
+        }
+    };
     step_rows(qkv, "the input")?;
     rope(graph, &op.rope)?;
     let [query, key] = head_widths(op.heads, op.kv_heads, op.rope.head_dim)?;
@@ -171,7 +194,31 @@ fn qkv_rope(graph: &Graph, op: &QkvRope, inputs: &[Shape]) -> Result<Vec<Shape>,
     for n in op.q_norm.iter().chain(&op.k_norm) {
         norm(graph, n, op.rope.head_dim)?;
     }
-    Ok(vec![Shape::rows(query), Shape::context(both)])
+    Ok([Shape::rows(query), Shape::context(both)].into_iter().chain(sum).collect())
+}
+
+/// The joint projection of a fused way to attention, and the sum where it gives one.
+fn qkv_projection(
+    graph: &Graph,
+    op: &QkvRope,
+    projection: &Linear,
+    inputs: &[Shape],
+) -> Result<(Shape, Option<Shape>), String> {
+    if projection.gate.is_some() || projection.residual {
+        return Err("a projection to queries, keys and values has no gate and no residual".to_owned());
+    }
+    let results = linear(graph, projection, inputs)?;
+    let [query, key] = head_widths(op.heads, op.kv_heads, op.rope.head_dim)?;
+    let widths: Vec<_> = projection.parts.iter().map(|part| graph.weight(part.weight).shape[0]).collect();
+    if widths != [query, key, key] {
+        return Err(format!(
+            "the parts must be queries, keys and values of {query}, {key} and {key}, there are parts of {widths:?}"
+        ));
+    }
+    match results[..] {
+        [qkv, sum] => Ok((qkv, Some(sum))),
+        _ => Ok((results[0], None)),
+    }
 }
 
 /// Elements of a row's queries and of its keys.

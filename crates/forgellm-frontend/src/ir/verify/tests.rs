@@ -1,11 +1,16 @@
+mod joined;
+
 use crate::ir::{Graph, Stage, verify};
 
 const MODEL: &str = include_str!("../../../tests/fixtures/graph/model.graph");
 const FUSED: &str = include_str!("../../../tests/fixtures/graph/fused.graph");
+const JOINED: &str = include_str!("../../../tests/fixtures/graph/joined.graph");
 
 #[test]
 fn the_fixtures_hold_together() {
-    for (text, stage) in [(MODEL, Stage::Model), (MODEL, Stage::Fused), (FUSED, Stage::Fused)] {
+    for (text, stage) in
+        [(MODEL, Stage::Model), (MODEL, Stage::Fused), (FUSED, Stage::Fused), (JOINED, Stage::Fused)]
+    {
         verify(text.parse().unwrap(), stage).unwrap();
     }
 }
@@ -393,6 +398,11 @@ fn a_model_graph_holds_nothing_fused() {
             plain,
             "linear %0, %0 weight=@1.qkv residual",
             "#1 layer 0 qkv (linear): a residual in a projection is for fused graphs, not for a model's",
+        ),
+        (
+            "%1: [rows, 64] = linear %0 weight=@1.qkv",
+            "%1: [rows, 64], %22: [rows, 32] = linear %0, %0 weight=@1.qkv add=@0.norm add_eps=0.0 norm=@0.norm eps=0.0",
+            "#1 layer 0 qkv (linear): a sum in a projection is for fused graphs, not for a model's",
         ),
         (
             plain,
