@@ -18,27 +18,28 @@ constant bool RESIDUAL [[function_constant(7)]];
 constant bool GATED [[function_constant(8)]];
 constant uint GATE_ACTIVATION [[function_constant(9)]];
 
-// The most simdgroups of a threadgroup.
+// The most simdgroups of a threadgroup: half as many for more than 2 rows, which take more registers.
 constant uint MAT_VEC_SIMDGROUPS = 16;
 
 // Without norm, biases or residual, the host binds anything in their place. `rows` is at most BATCH.
 template <typename A, typename B, typename C, uint TEAM_ROWS, uint BATCH>
-kernel void mat_vec(device const float *x [[buffer(0)]],
-                    device const float *residual [[buffer(1)]],
-                    device float *y [[buffer(2)]],
-                    constant uint &rows [[buffer(3)]],
-                    device const uchar *weights_0 [[buffer(4)]],
-                    device const uchar *weights_1 [[buffer(5)]],
-                    device const uchar *weights_2 [[buffer(6)]],
-                    device const float *bias_0 [[buffer(7)]],
-                    device const float *bias_1 [[buffer(8)]],
-                    device const float *bias_2 [[buffer(9)]],
-                    device const float *norm [[buffer(10)]],
-                    uint group [[threadgroup_position_in_grid]],
-                    uint thread_index [[thread_index_in_threadgroup]],
-                    uint lane [[thread_index_in_simdgroup]],
-                    uint simdgroup [[simdgroup_index_in_threadgroup]],
-                    uint simdgroups [[simdgroups_per_threadgroup]]) {
+[[kernel, max_total_threads_per_threadgroup(BATCH > 2 ? 256 : 512)]]
+void mat_vec(device const float *x [[buffer(0)]],
+             device const float *residual [[buffer(1)]],
+             device float *y [[buffer(2)]],
+             constant uint &rows [[buffer(3)]],
+             device const uchar *weights_0 [[buffer(4)]],
+             device const uchar *weights_1 [[buffer(5)]],
+             device const uchar *weights_2 [[buffer(6)]],
+             device const float *bias_0 [[buffer(7)]],
+             device const float *bias_1 [[buffer(8)]],
+             device const float *bias_2 [[buffer(9)]],
+             device const float *norm [[buffer(10)]],
+             uint group [[threadgroup_position_in_grid]],
+             uint thread_index [[thread_index_in_threadgroup]],
+             uint lane [[thread_index_in_simdgroup]],
+             uint simdgroup [[simdgroup_index_in_threadgroup]],
+             uint simdgroups [[simdgroups_per_threadgroup]]) {
     threadgroup float4 chunk[BATCH * chunk_quads(BATCH)];
     threadgroup float partial_squares[MAT_VEC_SIMDGROUPS * BATCH];
 

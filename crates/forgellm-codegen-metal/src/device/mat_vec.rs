@@ -70,7 +70,7 @@ impl MatVec {
                 flag(8, gate.is_some()),
                 unsigned(9, gate.map_or(0, Activation::number)),
             ],
-            threadgroups: [tiles, 1, 1],
+            threadgroups: [tiles, rows.min(1), 1],
             threads: [simdgroups * 32, 1, 1],
         }
     }

@@ -134,7 +134,7 @@ impl Qkv {
             threadgroups: [
                 pairs.div_ceil(simdgroups * TEAMS * team_pairs),
                 heads.heads + 2 * heads.kv_heads,
-                1,
+                rows.min(1),
             ],
             threads: [simdgroups * 32, 1, 1],
         }

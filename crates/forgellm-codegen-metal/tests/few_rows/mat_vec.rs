@@ -276,3 +276,8 @@ fn shapes_of_models() {
     down.check(&gpu, 1);
     down.check(&gpu, 8);
 }
+
+#[test]
+fn no_rows_are_no_work() {
+    assert!(Case::plain(32, &[(DType::Q4_0, 5)]).shape().launch(0).threadgroups.contains(&0));
+}
