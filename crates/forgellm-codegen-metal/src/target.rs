@@ -41,7 +41,8 @@ impl Target for Metal {
             }
         }
         if matches!(node.op.projection(), Some(Linear { add: Some(_), .. })) {
-            let reason = "it has no sum and projection as one operation; leave out the rewrite fuse_norm_residual";
+            let reason =
+                "it has no sum and projection as one operation; leave out the rewrite fuse_norm_residual";
             return Err(Refusal(reason.into()));
         }
         operation(graph, node)

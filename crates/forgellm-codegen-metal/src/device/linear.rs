@@ -119,9 +119,21 @@ fn project<const IN: usize, const OUT: usize, R: RowKind>(
     output: Output<OUT, R>,
 ) {
     input.buffer.any().assert_apart(output.buffer.any());
-    let rows = run.rows::<R>();
-    let (x, y) = (run.at(input.buffer), run.at(output.buffer));
     let residual = output.residual.map(|residual| run.at(residual));
+    project_to(run, input, parts, gate, residual, run.at(output.buffer));
+}
+
+/// Projects to any place that the input does not overlap.
+pub(crate) fn project_to<const IN: usize, R: RowKind>(
+    run: &Run<'_>,
+    input: Input<IN, R>,
+    parts: &[Part<IN>],
+    gate: Option<Activation>,
+    residual: Option<Binding<'_>>,
+    y: Binding<'_>,
+) {
+    let rows = run.rows::<R>();
+    let x = run.at(input.buffer);
     let parts: Vec<_> = parts.iter().map(|part| (part.matrix, part.bias)).collect();
     if rows <= MAX_ROWS {
         let shape = shape(IN, &parts, gate, residual.is_some());

@@ -134,12 +134,17 @@ pub enum ScratchUse {
     Normed,
     /// Partial bests of the head.
     Top,
+    /// Queries, keys and values on their way from a projection to the cache.
+    Joint,
 }
+
+/// How many uses there are.
+pub(crate) const SCRATCH_USES: usize = 4;
 
 /// One scratch buffer per use, which grows as it must.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    buffers: RefCell<[Option<Buffer>; 3]>,
+    buffers: RefCell<[Option<Buffer>; SCRATCH_USES]>,
     /// Buffers that were replaced while a step that may use them is being encoded.
     retired: RefCell<Vec<Buffer>>,
 }

@@ -44,7 +44,7 @@ pub use kv_format::KvFormat;
 pub use linear::{Input, Output, Part, linear, linear_gated};
 pub use model::MetalModel;
 pub use norm::{rms_norm, rms_norm_add};
-pub use qkv::qkv;
+pub use qkv::qkv_rope_kv;
 pub use rope::{HeadNorm, Rope, RopeKv, RopeStyle, kv_write, rope, rope_kv};
 pub use rows::{select_wanted, slice};
 pub use run::Run;

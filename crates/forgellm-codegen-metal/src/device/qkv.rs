@@ -4,21 +4,21 @@ use super::format::{FormatInfo, format_files};
 use super::kernels::KernelNeeds;
 use super::kv_format::KvFormat;
 use super::launch::{Launch, flag, float, unsigned};
-use super::linear::{Input, Output, Part, linear};
+use super::linear::{Input, Part, project_to};
 use super::mat_vec::{BATCHES, batch};
-use super::rope::{RopeKv, rope_kv};
-use super::run::Run;
+use super::memory::ScratchUse;
+use super::rope::{RopeKv, rope_kv_from};
+use super::run::{Binding, Run};
 use crate::runtime::buffer::{Buffer, Rows};
 
-/// Projects `input` to queries, keys and values ([`linear`]), and takes them to `q` and into the cache ([`rope_kv`]): in one dispatch for few
-/// rows and a cache in f16, else by way of `joint`. W = (heads + 2 · kv_heads) · head_dim, Q = heads · head_dim.
-pub fn qkv<const IN: usize, const W: usize, const Q: usize>(
+/// Projects `input` to queries, keys and values ([`linear`](super::linear())), and takes them to `q` and into the cache
+/// ([`rope_kv`](super::rope_kv)): in one dispatch for few rows and a cache in f16. Q = heads · head_dim.
+pub fn qkv_rope_kv<const IN: usize, const Q: usize>(
     run: &Run<'_>,
     input: Input<IN, Rows>,
     parts: &[Part<IN>; 3],
     how: &RopeKv,
     cache: usize,
-    joint: Buffer<W>,
     q: Buffer<Q>,
 ) {
     let rows = run.rows::<Rows>();
@@ -32,9 +32,13 @@ pub fn qkv<const IN: usize, const W: usize, const Q: usize>(
     let Some(place) = run.cache(cache) else { return };
     // A q8_0 cache wants whole groups of a head at once.
     if rows > shape.max_rows() || place.format != KvFormat::F16 {
-        linear(run, input, parts, Output::store(joint));
+        let width: usize = parts.iter().map(|part| part.matrix.outputs).sum();
+        let Some(scratch) = run.scratch(ScratchUse::Joint, rows * width * size_of::<f32>()) else { return };
+        let joint = Binding { buffer: &scratch, offset: 0 };
+        project_to(run, input, parts, None, None, joint);
         run.barrier();
-        return rope_kv(run, joint, how, cache, q);
+        run.scratch_in_use(ScratchUse::Joint);
+        return rope_kv_from(run, joint, how, cache, run.at(q));
     }
     let RopeKv { heads, kv_heads, head_dim, .. } = *how;
     let widths = parts.map(|part| part.matrix.outputs);

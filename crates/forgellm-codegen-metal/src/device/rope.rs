@@ -3,7 +3,7 @@
 use super::kernels::KernelNeeds;
 use super::kv_format::KvFormat;
 use super::launch::{Launch, flag, float, unsigned};
-use super::run::{CacheBinding, Run};
+use super::run::{Binding, CacheBinding, Run};
 use super::weights::Vector;
 use crate::gpu::Constant;
 use crate::runtime::buffer::{Buffer, Rows};
@@ -23,13 +23,18 @@ pub fn rope_kv<const W: usize, const Q: usize>(
         "widths of queries, keys and values"
     );
     qkv.any().assert_apart(q.any());
+    rope_kv_from(run, run.at(qkv), how, cache, run.at(q));
+}
+
+/// [`rope_kv`] between any two places that do not overlap.
+pub(crate) fn rope_kv_from(run: &Run<'_>, qkv: Binding<'_>, how: &RopeKv, cache: usize, q: Binding<'_>) {
     let Some(place) = run.cache(cache) else { return };
-    place.assert_shape(kv_heads, head_dim);
-    let (qkv, frequencies) = (run.at(qkv), run.vector(how.rope.inv_freq));
+    place.assert_shape(how.kv_heads, how.head_dim);
+    let frequencies = run.vector(how.rope.inv_freq);
     let norm = |norm: Option<HeadNorm>| norm.map_or(frequencies, |norm| run.vector(norm.weight));
     let buffers = [
         (0, qkv),
-        (1, run.at(q)),
+        (1, q),
         (2, place.keys),
         (3, place.values),
         (4, place.tables),

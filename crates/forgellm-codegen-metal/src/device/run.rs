@@ -6,7 +6,7 @@ use crate::device::attention::RowRun;
 use crate::device::cache::{CacheMemory, LayerCache, PAGE};
 use crate::device::kernels::Kernels;
 use crate::device::kv_format::KvFormat;
-use crate::device::memory::{Arena, Scratch, ScratchUse, StepRows};
+use crate::device::memory::{Arena, SCRATCH_USES, Scratch, ScratchUse, StepRows};
 use crate::device::record::{Item, Recorded};
 use crate::device::weights::{AnyMatrix, Vector, Weights};
 use crate::gpu::{Buffer, Constant, Device};
@@ -36,7 +36,7 @@ pub struct Run<'r> {
     /// The rows, as runs of consecutive positions of a sequence.
     pub(crate) row_runs: &'r [RowRun],
     /// Scratch that was used since the last barrier.
-    pub(crate) scratch_used: Cell<[bool; 3]>,
+    pub(crate) scratch_used: Cell<[bool; SCRATCH_USES]>,
     /// The first error.
     pub(crate) failed: RefCell<Option<String>>,
 }
@@ -88,7 +88,7 @@ impl<'r> Run<'r> {
     /// What was encoded before is done, and its results are seen, before what is encoded after begins.
     pub fn barrier(&self) {
         self.recorded.borrow_mut().push(Item::Barrier);
-        self.scratch_used.set([false; 3]);
+        self.scratch_used.set([false; SCRATCH_USES]);
     }
 
     /// Number of rows of a buffer's kind in this step.
@@ -154,7 +154,7 @@ impl<'r> Run<'r> {
         let mut used = self.scratch_used.get();
         if used[what as usize] {
             self.barrier();
-            used = [false; 3];
+            used = [false; SCRATCH_USES];
         }
         used[what as usize] = true;
         self.scratch_used.set(used);

@@ -11,6 +11,7 @@ use crate::device::head::top_needs;
 use crate::device::kernels::KernelNeeds;
 use crate::device::linear::linear_needs;
 use crate::device::norm::rms_norm_needs;
+use crate::device::qkv::qkv_needs;
 use crate::device::rope::rope_needs;
 use crate::device::rows::rows_needs;
 use crate::pack::format_of;
@@ -39,7 +40,19 @@ fn step_needs(step: &Step, format: &dyn Fn(&WeightRef) -> &'static FormatInfo) -
             linear_needs(&formats)
         }
         Op::Slice { .. } | Op::SelectWanted => rows_needs(),
-        Op::Rope(_) | Op::KvWrite { .. } | Op::QkvRope(_) => rope_needs(),
+        Op::QkvRope(fused) => {
+            let formats: Vec<&'static FormatInfo> = fused
+                .projection
+                .iter()
+                .flat_map(|projection| &projection.parts)
+                .map(|part| format(&part.weight))
+                .collect();
+            match formats[..] {
+                [q, k, v] => qkv_needs([q, k, v]).and(linear_needs(&formats)).and(rope_needs()),
+                _ => rope_needs(),
+            }
+        }
+        Op::Rope(_) | Op::KvWrite { .. } => rope_needs(),
         Op::Attention(attention) => attention_needs(attention.head_dim),
         Op::Activation(_) | Op::Add | Op::Mul | Op::Scale { .. } | Op::Softcap { .. } => elementwise_needs(),
     }

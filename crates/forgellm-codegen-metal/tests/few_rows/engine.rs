@@ -11,8 +11,8 @@ use forgellm_codegen_metal::device::rows::rows_needs;
 use forgellm_codegen_metal::device::weights::Matrix;
 use forgellm_codegen_metal::device::{
     Attention, Buffer, CacheSpec, HeadNorm, Input, KvFormat, MetalEngine, MetalOptions, Model, ModelSpec,
-    Output, Part, Rope, RopeKv, RopeStyle, Run, Vector, WantedBuffer, attention, linear, qkv, rope_kv,
-    select_wanted,
+    Output, Part, Rope, RopeKv, RopeStyle, Run, Vector, WantedBuffer, attention, linear, qkv_rope_kv,
+    rope_kv, select_wanted,
 };
 use forgellm_codegen_metal::gpu::{Device, Options};
 use forgellm_codegen_metal::kernel_source;
@@ -68,7 +68,7 @@ impl Model for Program {
         let input = Input::normed(X, self.norm, 1e-5);
         let parts = [Part::new(&self.q), Part::biased(&self.k, self.k_bias), Part::new(&self.v)];
         if self.fused {
-            qkv(run, input, &parts, &self.heads, 0, JOINT, QUERIES);
+            qkv_rope_kv(run, input, &parts, &self.heads, 0, QUERIES);
         } else {
             linear(run, input, &parts, Output::store(JOINT));
             run.barrier();
