@@ -1,4 +1,5 @@
-//! What is written for Macs, type-checked anywhere.
+//! What is written for Macs, type-checked anywhere: by the distribution's compiler, which comes with the sources of its standard library, from
+//! which that of a Mac is built; rustup gives neither.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,17 +9,7 @@ use anyhow::{Context, Result, bail};
 use forgellm_cli::model::Model;
 use forgellm_cli::pipeline::{self, Target};
 
-use crate::models;
-
-/// What must be installed: a file, and the Debian package that brings it. The distribution's compiler comes with the sources of its standard
-/// library, from which that of a Mac is built; rustup gives neither.
-const NEEDED: [(&str, &str); 5] = [
-    ("/usr/bin/rustc", "rustc-web"),
-    ("/usr/bin/cargo", "cargo-web"),
-    ("/usr/bin/cargo-clippy", "rust-web-clippy"),
-    ("/usr/bin/clippy-driver", "rust-web-clippy"),
-    ("/usr/lib/rustlib/src/rust/library/std/Cargo.toml", "rust-web-src"),
-];
+use crate::{models, packages};
 
 /// The target that all Macs with Apple silicon run.
 const TARGET: &str = "aarch64-apple-darwin";
@@ -29,10 +20,7 @@ const PROJECTS: [&str; 1] = ["crates/forgellm-codegen-metal/apple"];
 /// Checks all projects and those that are generated for the real models, or those in `folders` (below the repository's root, or absolute)
 /// if there are any.
 pub fn check(folders: &[String]) -> Result<()> {
-    let missing = missing(&|file| Path::new(file).exists());
-    if !missing.is_empty() {
-        bail!("the check for Macs needs more Debian packages: apt-get install {}", missing.join(" "));
-    }
+    packages::ensure()?;
     let mut folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
     if folders.is_empty() {
         folders.extend(PROJECTS.map(PathBuf::from));
@@ -84,13 +72,6 @@ fn target_folder() -> Result<PathBuf> {
     Ok(env::current_dir().context("the current folder is gone")?.join(target).join("check-apple"))
 }
 
-fn missing(exists: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
-    let mut packages: Vec<&str> =
-        NEEDED.iter().filter(|(file, _)| !exists(file)).map(|(_, package)| *package).collect();
-    packages.dedup();
-    packages
-}
-
 fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();
     let status = command.status().with_context(|| format!("cannot start {}", program.display()))?;
@@ -104,13 +85,6 @@ fn run(command: &mut Command) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn missing_packages_are_named_once() {
-        assert!(missing(&|_| true).is_empty());
-        assert_eq!(missing(&|file| !file.contains("clippy")), ["rust-web-clippy"]);
-        assert_eq!(missing(&|_| false), ["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src"]);
-    }
 
     #[test]
     fn a_folder_without_a_manifest_is_refused() {

@@ -1,28 +1,22 @@
-//! The NEON kernels under emulation.
+//! The device layer for 64-bit Arm, under emulation.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// What must be installed: a program, and the Debian packages that bring it.
-const NEEDED: [(&str, &str); 3] = [
-    ("/usr/bin/rustc", "rustc-web cargo-web rust-web-src"),
-    ("/usr/bin/qemu-aarch64", "qemu-user"),
-    ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
-];
+use crate::packages;
 
-/// Builds the matrix kernels for 64-bit Arm and runs their tests in qemu.
+/// Builds the device layer for 64-bit Arm, with the distribution's compiler, which has the sources of the standard library, and
+/// runs its tests in qemu.
 pub fn check() -> Result<()> {
-    for (program, packages) in NEEDED {
-        if !Path::new(program).exists() {
-            bail!("{program} is missing: apt-get install {packages}");
-        }
-    }
+    packages::ensure()?;
     let folder = Path::new("crates/forgellm-codegen-cpu/arm").canonicalize()?;
     let status = Command::new("/usr/bin/cargo")
         .args(["test", "--ignore-rust-version", "-Zbuild-std=std,panic_abort,test"])
-        .args(["--target", "aarch64-unknown-linux-gnu", "--test", "matrix"])
+        .args(["--target", "aarch64-unknown-linux-gnu"])
+        // Its 14,336 columns take minutes under emulation; the same loops run over fewer here.
+        .args(["--tests", "--", "--skip", "rows_wider_than_8192"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", "/usr/bin/rustc")
         .env("RUSTC_WRAPPER", folder.join("rustc.sh"))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{models, tidy};
+use crate::{apple, arm, models, packages, tidy};
 
 /// Everything, in the order of cost. Runs to the first failure.
 pub fn ci() -> Result<()> {
@@ -21,8 +21,11 @@ pub fn ci() -> Result<()> {
     step("format", &|| cargo("fmt", &["--all", "--check"]))?;
     step("tidy", &tidy::check)?;
     step("lints", &|| cargo("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("system packages", &packages::ensure)?;
     step("models", &models::fetch)?;
     step("tests", &tests)?;
+    step("64-bit Arm", &arm::check)?;
+    step("Macs", &|| apple::check(&[]))?;
     step("documentation", &|| {
         run(command("cargo", &["doc", "--workspace", "--no-deps", "--document-private-items"])
             .env("RUSTDOCFLAGS", "-D warnings"))

@@ -4,6 +4,7 @@ mod apple;
 mod arm;
 mod checks;
 mod models;
+mod packages;
 mod tidy;
 
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ Usage: cargo xtask <CHORE>
   models   downloads the real models that tests run on, into models/
   golden   the tests of whole models against an independent implementation
   bless    accepts what the compiler prints now as the new snapshots
-  arm      tests the NEON kernels under emulation (needs qemu and a cross compiler)
+  arm      tests the device layer for 64-bit Arm under emulation
   check-apple [PROJECT]…
            type-checks what is written for Macs, or the projects given, on any system
   tidy     crate dependencies, file lengths, absolute paths, unexplained exceptions

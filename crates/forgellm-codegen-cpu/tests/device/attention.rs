@@ -7,7 +7,7 @@ use forgellm_codegen_cpu::device::{
     Attention, Buffer, CacheSpec, CpuEngine, HeadNorm, Rope, RopeKv, RopeStyle, Run, attention, kv_write,
     rope_kv, slice,
 };
-use forgellm_runtime::runtime::engine::{Engine, Row, SequenceId, Want};
+use forgellm_codegen_cpu::runtime::engine::{Engine, Row, SequenceId, Want};
 use half::f16;
 
 use crate::ops::turned;

@@ -5,7 +5,7 @@ use forgellm_codegen_cpu::device::{
     Attention, Buffer, CacheSpec, CpuEngine, CpuOptions, Model, ModelSpec, OpenError, Rope, RopeKv,
     RopeStyle, Rows, Run, Stage, add, attention, rope_kv,
 };
-use forgellm_runtime::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
+use forgellm_codegen_cpu::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
 
 use crate::program::{Program, TABLE, f32_matrix, random, row};
 

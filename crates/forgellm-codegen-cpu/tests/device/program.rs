@@ -7,8 +7,8 @@ use forgellm_codegen_cpu::device::{
     CacheSpec, CpuEngine, CpuOptions, Model, ModelSpec, Run, WantedBuffer, select_wanted,
 };
 use forgellm_codegen_cpu::pack;
+use forgellm_codegen_cpu::runtime::engine::{Engine, Row, RowResult, SequenceId, Token, Want};
 use forgellm_frontend::ir::DType;
-use forgellm_runtime::runtime::engine::{Engine, Row, RowResult, SequenceId, Token, Want};
 
 /// Rows of the table.
 pub const TABLE: usize = 48;
