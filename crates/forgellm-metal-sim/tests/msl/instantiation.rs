@@ -48,7 +48,8 @@ fn every_form_runs() {
     let device = device(false);
     let x: Vec<f32> = (0..8).map(|i| i as f32).collect();
     let (x_buffer, y) = (buffer(&device, &x), buffer(&device, &[0f32; 8]));
-    let forms: [(&str, fn(f32) -> f32); 11] = [
+    type Form = (&'static str, fn(f32) -> f32);
+    let forms: [Form; 11] = [
         ("by_list", |x| x * 2.0),
         ("by_decltype", |x| x * 3.0),
         ("by_typedef", |x| x * 4.0),

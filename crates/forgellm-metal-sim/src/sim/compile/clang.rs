@@ -231,10 +231,11 @@ impl Clang {
         let mut child = command.spawn().map_err(io_error)?;
         let input = format!("#line 1 {label:?}\n{source}\n");
         let mut stdin = child.stdin.take();
-        let writer = std::thread::spawn(move || match stdin.as_mut() {
-            // A compiler that stops reading reports why itself.
-            Some(stdin) => drop(stdin.write_all(input.as_bytes())),
-            None => {}
+        let writer = std::thread::spawn(move || {
+            if let Some(stdin) = stdin.as_mut() {
+                // A compiler that stops reading reports why itself.
+                let _ = stdin.write_all(input.as_bytes());
+            }
         });
         let output = child.wait_with_output().map_err(io_error)?;
         // The writer cannot panic.

@@ -15,10 +15,10 @@ impl<'t> Translator<'t> {
     ) -> Result<(), TranslateError> {
         let tokens = &self.tokens.all;
         let mut start = open + 1;
-        for i in open + 1..close {
-            if matches!(tokens[i].text, ";" | "{" | "}") || tokens[i].kind == Kind::Pragma {
+        for (i, token) in tokens.iter().enumerate().take(close).skip(open + 1) {
+            if matches!(token.text, ";" | "{" | "}") || token.kind == Kind::Pragma {
                 start = i + 1;
-            } else if tokens[i].is("threadgroup")
+            } else if token.is("threadgroup")
                 && self.begins_declaration(start, i)
                 && let Some(end) = self.storage(start)
             {
@@ -54,7 +54,7 @@ impl<'t> Translator<'t> {
                 "(" if i > start && tokens[i - 1].is("alignas") => i = matching(tokens, i)?,
                 "*" | "&" | "&&" | "(" | ")" => return None,
                 ";" => return Some(i),
-                "=" | "{" => return Some((i..).find(|&k| tokens.get(k).is_none_or(|t| t.is(";")))?),
+                "=" | "{" => return (i..).find(|&k| tokens.get(k).is_none_or(|t| t.is(";"))),
                 _ => {}
             }
             i += 1;

@@ -63,12 +63,9 @@ impl<'t> Translator<'t> {
 
     fn follows_specifier(&self, open: usize) -> bool {
         // The parentheses of `decltype(…)`, and of attributes such as `host_name("…")`, come before the kernel's name.
-        open > 0
-            && matches!(
-                self.tokens.all[open - 1].text,
-                "decltype" | "alignas" | "__attribute__" | "host_name"
-            )
-            || open > 0 && self.tokens.all[open - 1].is("max_total_threads_per_threadgroup")
+        const SPECIFIERS: [&str; 5] =
+            ["decltype", "alignas", "__attribute__", "host_name", "max_total_threads_per_threadgroup"];
+        open > 0 && SPECIFIERS.iter().any(|specifier| self.tokens.all[open - 1].is(specifier))
     }
 
     /// Removes `kernel` and all attribute lists of a declaration's head and parameters.

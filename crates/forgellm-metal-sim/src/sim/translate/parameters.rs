@@ -184,7 +184,8 @@ impl<'t> Translator<'t> {
             current.words.push(token);
             i += 1;
         }
-        if !current.words.is_empty() && !(current.words.len() == 1 && current.words[0].is("void")) {
+        let nothing = current.words.is_empty() || current.words.len() == 1 && current.words[0].is("void");
+        if !nothing {
             read.push(current);
         }
         Ok(read)
