@@ -1,5 +1,5 @@
 // Projections of 1 to 8 rows: y = [x W0^T + b0 | x W1^T + b1 | ...], or activation(x W0^T + b0) * (x W1^T + b1), of x or norm(x), plus a
-// residual.
+// residual. x may be a sum, stream + norm(x), which is then a result too.
 //
 // A threadgroup computes S * 4 * TEAM_ROWS outputs (S: its simdgroups) of one part, or of both parts of a gate; projection.metal says how. The
 // norm costs no pass of its own: x times the norm's weight is what goes to threadgroup memory, the squares are added up on the way, and
@@ -21,7 +21,7 @@ constant uint GATE_ACTIVATION [[function_constant(9)]];
 // The most simdgroups of a threadgroup: half as many for more than 2 rows, which take more registers.
 constant uint MAT_VEC_SIMDGROUPS = 16;
 
-// Without norm, biases or residual, the host binds anything in their place. `rows` is at most BATCH.
+// Without norm, sum, biases or residual, the host binds anything in their place. `rows` is at most BATCH.
 template <typename A, typename B, typename C, uint TEAM_ROWS, uint BATCH>
 [[kernel, max_total_threads_per_threadgroup(BATCH > 2 ? 256 : 512)]]
 void mat_vec(device const float *x [[buffer(0)]],
@@ -35,6 +35,9 @@ void mat_vec(device const float *x [[buffer(0)]],
              device const float *bias_1 [[buffer(8)]],
              device const float *bias_2 [[buffer(9)]],
              device const float *norm [[buffer(10)]],
+             device const float *stream [[buffer(11)]],
+             device const float *add_norm [[buffer(12)]],
+             device float *sum [[buffer(13)]],
              uint group [[threadgroup_position_in_grid]],
              uint thread_index [[thread_index_in_threadgroup]],
              uint lane [[thread_index_in_simdgroup]],
@@ -42,6 +45,7 @@ void mat_vec(device const float *x [[buffer(0)]],
              uint simdgroups [[simdgroups_per_threadgroup]]) {
     threadgroup float4 chunk[BATCH * chunk_quads(BATCH)];
     threadgroup float partial_squares[MAT_VEC_SIMDGROUPS * BATCH];
+    threadgroup float partial_add_squares[MAT_VEC_SIMDGROUPS * BATCH];
 
     // Which part, its first output in this threadgroup, its height, and the column of y where the part begins.
     uint tile = simdgroups * TEAMS * TEAM_ROWS;
@@ -67,12 +71,17 @@ void mat_vec(device const float *x [[buffer(0)]],
 
     Sums<TEAM_ROWS, BATCH> sums = {};
     Sums<TEAM_ROWS, BATCH> factors = {};
+    Inputs inputs = {x, norm, stream, add_norm, sum, rows};
+    float input_factors[BATCH] = {};
+    if (ADD) {
+        add_factors<BATCH>(inputs, thread_index, lane, simdgroup, simdgroups, partial_add_squares, input_factors);
+    }
     float squares[BATCH] = {};
     for (uint first = 0; first < INPUTS; first += chunk_inputs(BATCH)) {
         if (first > 0) {
             threadgroup_barrier(mem_flags::mem_threadgroup);
         }
-        load_chunk<BATCH>(x, norm, rows, first, thread_index, simdgroups * 32, chunk, squares);
+        load_chunk<BATCH>(inputs, input_factors, group == 0, first, thread_index, simdgroups * 32, chunk, squares);
         if (NORM && first + chunk_inputs(BATCH) >= INPUTS) {
             publish_squares<BATCH>(squares, lane, simdgroup, partial_squares);
         }

@@ -8,6 +8,9 @@ constant uint INPUTS [[function_constant(0)]];
 // Whether inputs pass a root-mean-square norm.
 constant bool NORM [[function_constant(1)]];
 constant float NORM_EPSILON [[function_constant(2)]];
+// Whether the inputs are a sum: of the residual stream and the norm of what a layer adds to it.
+constant bool ADD [[function_constant(10)]];
+constant float ADD_EPSILON [[function_constant(11)]];
 // Bit p: part p has a bias.
 constant uint BIASES [[function_constant(6)]];
 
@@ -49,25 +52,15 @@ inline float4 load_inputs(device const float *row, uint input) {
     return values;
 }
 
-// Copies inputs first .. first + chunk_inputs of each row, times the norm's weight, with zeros behind the last, and adds up the squares of what
-// this thread copies. Rows beyond `rows` repeat the last one.
-template <uint BATCH>
-inline void load_chunk(device const float *x, device const float *norm, uint rows, uint first, uint thread_index, uint threads,
-                       threadgroup float4 *chunk, thread float *squares) {
-    uint count = min(chunk_inputs(BATCH), padded(INPUTS) - first);
-    for (uint quad = thread_index; quad < count / 4; quad += threads) {
-        uint input = first + 4 * quad;
-        float4 weight = NORM ? load_inputs(norm, input) : float4(1.0f);
-        for (uint m = 0; m < BATCH; m++) {
-            float4 values = load_inputs(x + min(m, rows - 1) * INPUTS, input);
-            if (NORM) {
-                squares[m] += dot(values, values);
-                values *= weight;
-            }
-            chunk[m * chunk_quads(BATCH) + chunk_place(quad)] = values;
-        }
-    }
-}
+// What is projected.
+struct Inputs {
+    device const float *x;        // [rows, INPUTS]
+    device const float *norm;     // [INPUTS], with NORM
+    device const float *stream;   // [rows, INPUTS], with ADD
+    device const float *add_norm; // [INPUTS], with ADD
+    device float *sum;            // [rows, INPUTS], with ADD: one threadgroup writes it, all compute it
+    uint rows;
+};
 
 // Adds up the squares of all threads: `partial` [simdgroups][BATCH] gets one sum per simdgroup. A barrier must follow.
 template <uint BATCH>
@@ -92,6 +85,66 @@ template <uint BATCH> inline float squares_of(threadgroup const float *partial, 
 // 1 / sqrt(mean square + epsilon) of row m of the inputs.
 template <uint BATCH> inline float norm_factor(threadgroup const float *partial, uint simdgroups, uint m) {
     return precise::rsqrt(squares_of<BATCH>(partial, simdgroups, m) / float(INPUTS) + NORM_EPSILON);
+}
+
+// With ADD, the factors 1 / sqrt(mean square + epsilon) of the rows of x. `partial` [simdgroups][BATCH] stays in use until the next barrier.
+template <uint BATCH>
+inline void add_factors(Inputs inputs, uint thread_index, uint lane, uint simdgroup, uint simdgroups, threadgroup float *partial,
+                        thread float *factors) {
+    float squares[BATCH] = {};
+    for (uint quad = thread_index; quad < padded(INPUTS) / 4; quad += simdgroups * 32) {
+        for (uint m = 0; m < BATCH; m++) {
+            float4 values = load_inputs(inputs.x + min(m, inputs.rows - 1) * INPUTS, 4 * quad);
+            squares[m] += dot(values, values);
+        }
+    }
+    publish_squares<BATCH>(squares, lane, simdgroup, partial);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint m = 0; m < BATCH; m++) {
+        factors[m] = precise::rsqrt(squares_of<BATCH>(partial, simdgroups, m) / float(INPUTS) + ADD_EPSILON);
+    }
+}
+
+// Inputs input .. input + 4 of row m, with ADD the sum, which goes to memory if `write_sum`.
+inline float4 sum_of(Inputs inputs, uint m, uint input, float factor, bool write_sum) {
+    uint row = min(m, inputs.rows - 1) * INPUTS;
+    float4 values = load_inputs(inputs.x + row, input);
+    if (!ADD) {
+        return values;
+    }
+    values = load_inputs(inputs.stream + row, input) + factor * values * load_inputs(inputs.add_norm, input);
+    if (write_sum && m < inputs.rows) {
+        if (INPUTS % 4 == 0) {
+            if (input < INPUTS) {
+                *(device float4 *)(inputs.sum + row + input) = values;
+            }
+        } else {
+            for (uint i = 0; i < 4 && input + i < INPUTS; i++) {
+                inputs.sum[row + input + i] = values[i];
+            }
+        }
+    }
+    return values;
+}
+
+// Copies inputs first .. first + chunk_inputs of each row, times the norm's weight, with zeros behind the last, and adds up the squares of
+// what this thread copies. Rows beyond the last repeat it.
+template <uint BATCH>
+inline void load_chunk(Inputs inputs, thread const float *factors, bool write_sum, uint first, uint thread_index, uint threads,
+                       threadgroup float4 *chunk, thread float *squares) {
+    uint count = min(chunk_inputs(BATCH), padded(INPUTS) - first);
+    for (uint quad = thread_index; quad < count / 4; quad += threads) {
+        uint input = first + 4 * quad;
+        float4 weight = NORM ? load_inputs(inputs.norm, input) : float4(1.0f);
+        for (uint m = 0; m < BATCH; m++) {
+            float4 values = sum_of(inputs, m, input, factors[m], write_sum);
+            if (NORM) {
+                squares[m] += dot(values, values);
+                values *= weight;
+            }
+            chunk[m * chunk_quads(BATCH) + chunk_place(quad)] = values;
+        }
+    }
 }
 
 // Adds the products of a piece of each row with the one row of inputs, `x` from its first on. Scales and minima are applied to the sums of a span: an

@@ -1,5 +1,5 @@
-// From the hidden state to attention for 1 to 8 rows: norm, queries, keys and values with their biases, norms of heads, rope, and the write into
-// the cache, in one dispatch.
+// From the hidden state to attention for 1 to 8 rows: sum and norm as in mat_vec.metal, queries, keys and values with their biases, norms of
+// heads, rope, and the write into the cache, in one dispatch.
 //
 // A threadgroup computes S * 4 * TEAM_PAIRS pairs of elements of one head of queries, keys or values (S: its simdgroups); a pair is what rope
 // turns together, and it is one team's, so turning needs no exchange. Heads with a norm of their own are computed by one threadgroup. Traffic is
@@ -8,8 +8,8 @@
 // The most simdgroups of a threadgroup.
 constant uint QKV_SIMDGROUPS = 16;
 
-// Without norms or biases, the host binds anything in their place. `rows` is at most BATCH. Threadgroups: (slices of a head, heads of queries,
-// keys and values).
+// Without norms, sum or biases, the host binds anything in their place. `rows` is at most BATCH. Threadgroups: (slices of a head, heads of
+// queries, keys and values).
 template <typename A, typename B, typename C, uint TEAM_PAIRS, uint BATCH>
 [[kernel, max_total_threads_per_threadgroup(512)]]
 void qkv(device const float *x [[buffer(0)]],
@@ -31,6 +31,9 @@ void qkv(device const float *x [[buffer(0)]],
          device const float *q_norm [[buffer(17)]],
          device const float *k_norm [[buffer(18)]],
          constant uint &pages_per_sequence [[buffer(19)]],
+         device const float *stream [[buffer(20)]],
+         device const float *add_norm [[buffer(21)]],
+         device float *sum [[buffer(22)]],
          uint2 group [[threadgroup_position_in_grid]],
          uint thread_index [[thread_index_in_threadgroup]],
          uint lane [[thread_index_in_simdgroup]],
@@ -39,6 +42,7 @@ void qkv(device const float *x [[buffer(0)]],
     constexpr uint TEAM_ROWS = 2 * TEAM_PAIRS;
     threadgroup float4 chunk[BATCH * chunk_quads(BATCH)];
     threadgroup float partial_squares[QKV_SIMDGROUPS * BATCH];
+    threadgroup float partial_add_squares[QKV_SIMDGROUPS * BATCH];
     threadgroup float partial_head_squares[QKV_SIMDGROUPS * BATCH];
 
     // 0: a head of queries, 1: of keys, 2: of values; which of them.
@@ -53,12 +57,18 @@ void qkv(device const float *x [[buffer(0)]],
     }
 
     Sums<TEAM_ROWS, BATCH> sums = {};
+    Inputs inputs = {x, norm, stream, add_norm, sum, rows};
+    float input_factors[BATCH] = {};
+    if (ADD) {
+        add_factors<BATCH>(inputs, thread_index, lane, simdgroup, simdgroups, partial_add_squares, input_factors);
+    }
+    bool write_sum = group.x == 0 && group.y == 0;
     float squares[BATCH] = {};
     for (uint first = 0; first < INPUTS; first += chunk_inputs(BATCH)) {
         if (first > 0) {
             threadgroup_barrier(mem_flags::mem_threadgroup);
         }
-        load_chunk<BATCH>(x, norm, rows, first, thread_index, simdgroups * 32, chunk, squares);
+        load_chunk<BATCH>(inputs, input_factors, write_sum, first, thread_index, simdgroups * 32, chunk, squares);
         if (NORM && first + chunk_inputs(BATCH) >= INPUTS) {
             publish_squares<BATCH>(squares, lane, simdgroup, partial_squares);
         }

@@ -9,9 +9,10 @@ use super::kernels::KernelNeeds;
 use super::mat_vec::{MAX_ROWS, mat_vec, mat_vec_needs};
 use super::memory::ScratchUse;
 use super::norm::{RmsNorm, rms_norm_needs};
+use super::prologue::{AddAt, InputAt};
 use super::run::{Binding, Run};
 use super::weights::{AnyMatrix, Matrix, Vector};
-use crate::runtime::buffer::{Buffer, RowKind};
+use crate::runtime::buffer::{AnyBuffer, Buffer, RowKind};
 
 /// Projects [rows, IN] to [rows, OUT]; the outputs of up to three `parts` stand side by side and add up to OUT.
 pub fn linear<const IN: usize, const OUT: usize, R: RowKind>(
@@ -69,21 +70,69 @@ impl<const IN: usize> Part<IN> {
 /// What is projected.
 #[derive(Clone, Copy)]
 pub struct Input<const IN: usize, R> {
-    pub(crate) buffer: Buffer<IN, R>,
+    buffer: Buffer<IN, R>,
     /// Weight and epsilon.
-    pub(crate) norm: Option<(Vector, f32)>,
+    norm: Option<(Vector, f32)>,
+    add: Option<Add<IN, R>>,
+}
+
+/// What makes an input a sum.
+#[derive(Clone, Copy)]
+struct Add<const IN: usize, R> {
+    /// Weight and epsilon.
+    norm: (Vector, f32),
+    stream: Buffer<IN, R>,
+    sum: Buffer<IN, R>,
 }
 
 impl<const IN: usize, R: RowKind> Input<IN, R> {
     /// The rows as they are.
     pub fn plain(buffer: Buffer<IN, R>) -> Input<IN, R> {
-        Input { buffer, norm: None }
+        Input { buffer, norm: None, add: None }
     }
 
     /// The rows' root-mean-square norm over all IN elements: x / √(mean(x²) + eps) · weight \[IN\].
     pub fn normed(buffer: Buffer<IN, R>, weight: Vector, eps: f32) -> Input<IN, R> {
         assert_eq!(weight.len, IN, "a fused norm is as long as the row");
-        Input { buffer, norm: Some((weight, eps)) }
+        Input { buffer, norm: Some((weight, eps)), add: None }
+    }
+
+    /// The norm of a sum: of `stream` and the norm of the rows by `add_weight` and `add_eps`. The sum goes to `sum`, which overlaps neither.
+    pub fn added(
+        buffer: Buffer<IN, R>,
+        add_weight: Vector,
+        add_eps: f32,
+        stream: Buffer<IN, R>,
+        sum: Buffer<IN, R>,
+        weight: Vector,
+        eps: f32,
+    ) -> Input<IN, R> {
+        assert_eq!(add_weight.len, IN, "a fused norm is as long as the row");
+        sum.any().assert_apart(buffer.any());
+        sum.any().assert_apart(stream.any());
+        Input {
+            add: Some(Add { norm: (add_weight, add_eps), stream, sum }),
+            ..Input::normed(buffer, weight, eps)
+        }
+    }
+
+    /// Where all of it lies.
+    pub(crate) fn at<'r>(&self, run: &Run<'r>) -> InputAt<'r> {
+        let add = self.add.as_ref().map(|add| AddAt {
+            norm: add.norm,
+            stream: run.at(add.stream),
+            sum: run.at(add.sum),
+        });
+        InputAt { x: run.at(self.buffer), norm: self.norm, add }
+    }
+
+    /// Checks that a result overlaps nothing that is read or written before it.
+    pub(crate) fn assert_apart(&self, result: AnyBuffer) {
+        result.assert_apart(self.buffer.any());
+        for Add { stream, sum, .. } in &self.add {
+            result.assert_apart(stream.any());
+            result.assert_apart(sum.any());
+        }
     }
 }
 
@@ -118,7 +167,7 @@ fn project<const IN: usize, const OUT: usize, R: RowKind>(
     gate: Option<Activation>,
     output: Output<OUT, R>,
 ) {
-    input.buffer.any().assert_apart(output.buffer.any());
+    input.assert_apart(output.buffer.any());
     let residual = output.residual.map(|residual| run.at(residual));
     project_to(run, input, parts, gate, residual, run.at(output.buffer));
 }
@@ -133,16 +182,21 @@ pub(crate) fn project_to<const IN: usize, R: RowKind>(
     y: Binding<'_>,
 ) {
     let rows = run.rows::<R>();
-    let x = run.at(input.buffer);
+    let mut input = input.at(run);
     let parts: Vec<_> = parts.iter().map(|part| (part.matrix, part.bias)).collect();
     if rows <= MAX_ROWS {
         let shape = shape(IN, &parts, gate, residual.is_some());
-        return mat_vec(run, rows, x, input.norm, shape, &parts, [residual.unwrap_or(x), y]);
+        return mat_vec(run, rows, input, shape, &parts, residual, y);
     }
-    let Some((weight, eps)) = input.norm else { return gemm(run, rows, x, &parts, gate, residual, y) };
+    if let Some(AddAt { norm: (weight, eps), stream, sum }) = input.add {
+        RmsNorm { width: IN, eps, residual: true }.encode(run, rows, input.x, weight, Some(stream), sum);
+        run.barrier();
+        input.x = sum;
+    }
+    let Some((weight, eps)) = input.norm else { return gemm(run, rows, input.x, &parts, gate, residual, y) };
     let Some(scratch) = run.scratch(ScratchUse::Normed, rows * IN * size_of::<f32>()) else { return };
     let normed = Binding { buffer: &scratch, offset: 0 };
-    RmsNorm { width: IN, eps, residual: false }.encode(run, rows, x, weight, None, normed);
+    RmsNorm { width: IN, eps, residual: false }.encode(run, rows, input.x, weight, None, normed);
     run.barrier();
     run.scratch_in_use(ScratchUse::Normed);
     gemm(run, rows, normed, &parts, gate, residual, y);

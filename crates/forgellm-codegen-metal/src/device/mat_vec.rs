@@ -4,7 +4,8 @@ use super::elementwise::Activation;
 use super::format::{FormatInfo, format_files};
 use super::gemm::{Gemm, MAX_PARTS};
 use super::kernels::KernelNeeds;
-use super::launch::{Launch, flag, float, unsigned};
+use super::launch::{Launch, flag, unsigned};
+use super::prologue::{InputAt, Prologue};
 use super::run::{Binding, Run};
 use super::weights::{AnyMatrix, Vector};
 
@@ -28,13 +29,14 @@ const TEAMS: usize = 4;
 pub struct MatVec {
     /// Shapes and fused operations.
     pub shape: Gemm,
-    /// The epsilon of the inputs' root-mean-square norm, if they have one.
-    pub norm: Option<f32>,
+    /// What happens to the inputs before.
+    pub prologue: Prologue,
 }
 
 impl MatVec {
     /// The dispatch for so many rows. Buffers: input, residual, output; the number of rows as u32; the parts' matrices from 4 on, their biases
-    /// from 7 on, the norm's weight at 10. All are bound: what is not there, by anything.
+    /// from 7 on, the norm's weight at 10, then the stream, the weight of the norm of what is added to it, and the sum. All are bound: what is not
+    /// there, by anything.
     ///
     /// # Panics
     ///
@@ -58,18 +60,19 @@ impl MatVec {
         let formats: Vec<&FormatInfo> = parts.iter().map(|part| part.format).collect();
         Launch {
             function: name(&arguments(&formats), batch),
-            constants: vec![
-                unsigned(0, *inputs),
-                flag(1, self.norm.is_some()),
-                float(2, self.norm.unwrap_or(0.0)),
-                unsigned(3, outputs(0)),
-                unsigned(4, outputs(1)),
-                unsigned(5, outputs(2)),
-                unsigned(6, biases),
-                flag(7, *residual),
-                flag(8, gate.is_some()),
-                unsigned(9, gate.map_or(0, Activation::number)),
-            ],
+            constants: [
+                self.prologue.constants(*inputs).to_vec(),
+                vec![
+                    unsigned(3, outputs(0)),
+                    unsigned(4, outputs(1)),
+                    unsigned(5, outputs(2)),
+                    unsigned(6, biases),
+                    flag(7, *residual),
+                    flag(8, gate.is_some()),
+                    unsigned(9, gate.map_or(0, Activation::number)),
+                ],
+            ]
+            .concat(),
             threadgroups: [tiles, rows.min(1), 1],
             threads: [simdgroups * 32, 1, 1],
         }
@@ -90,25 +93,26 @@ pub fn mat_vec_needs(formats: &[&FormatInfo]) -> KernelNeeds {
     KernelNeeds { files, instantiations: instantiations.collect() }
 }
 
-/// Encodes `output` = the projection of `input`, or of its norm: [rows, inputs] to [rows, outputs of all parts], or [rows, outputs of a part]
-/// with a gate. `residual` may be `output`; the input may not overlap it.
+/// Encodes `output` = the projection of `input`: [rows, inputs] to [rows, outputs of all parts], or [rows, outputs of a part] with a gate.
+/// `residual` may be `output`; the input may not overlap it.
 pub(crate) fn mat_vec(
     run: &Run<'_>,
     rows: usize,
-    input: Binding<'_>,
-    norm: Option<(Vector, f32)>,
+    input: InputAt<'_>,
     shape: Gemm,
     parts: &[(AnyMatrix, Option<Vector>)],
-    [residual, output]: [Binding<'_>; 2],
+    residual: Option<Binding<'_>>,
+    output: Binding<'_>,
 ) {
-    let launch = MatVec { shape, norm: norm.map(|(_, epsilon)| epsilon) }.launch(rows);
-    let mut buffers = vec![(0, input), (1, residual), (2, output)];
+    let launch = MatVec { shape, prologue: input.prologue() }.launch(rows);
+    let x = input.x;
+    let mut buffers = vec![(0, x), (1, residual.unwrap_or(x)), (2, output)];
     for number in 0..MAX_PARTS {
         let (matrix, bias) = parts.get(number).unwrap_or(&parts[0]);
         buffers.push((4 + number, run.matrix(matrix)));
-        buffers.push((4 + MAX_PARTS + number, bias.map_or(input, |bias| run.vector(bias))));
+        buffers.push((4 + MAX_PARTS + number, bias.map_or(x, |bias| run.vector(bias))));
     }
-    buffers.push((10, norm.map_or(input, |(weight, _)| run.vector(weight))));
+    buffers.extend(input.buffers(run, 11, x));
     launch.encode(run, &buffers, &[(3, &(rows as u32).to_le_bytes())]);
 }
 

@@ -28,6 +28,7 @@ pub mod mat_vec;
 pub mod memory;
 pub mod model;
 pub mod norm;
+pub mod prologue;
 pub mod qkv;
 pub(crate) mod record;
 pub mod rope;

@@ -3,10 +3,11 @@
 use super::format::{FormatInfo, format_files};
 use super::kernels::KernelNeeds;
 use super::kv_format::KvFormat;
-use super::launch::{Launch, flag, float, unsigned};
+use super::launch::{Launch, unsigned};
 use super::linear::{Input, Part, project_to};
 use super::mat_vec::{BATCHES, batch};
 use super::memory::ScratchUse;
+use super::prologue::Prologue;
 use super::rope::{RopeKv, rope_kv_from};
 use super::run::{Binding, Run};
 use crate::runtime::buffer::{Buffer, Rows};
@@ -22,9 +23,10 @@ pub fn qkv_rope_kv<const IN: usize, const Q: usize>(
     q: Buffer<Q>,
 ) {
     let rows = run.rows::<Rows>();
+    let input_at = input.at(run);
     let shape = Qkv {
         inputs: IN,
-        norm: input.norm.map(|(_, epsilon)| epsilon),
+        prologue: input_at.prologue(),
         formats: parts.map(|part| part.matrix.format),
         biases: parts.map(|part| part.bias.is_some()),
         heads: *how,
@@ -44,17 +46,16 @@ pub fn qkv_rope_kv<const IN: usize, const Q: usize>(
     let widths = parts.map(|part| part.matrix.outputs);
     assert_eq!(widths, [heads, kv_heads, kv_heads].map(|heads| heads * head_dim), "queries, keys and values");
     assert_eq!(Q, heads * head_dim, "queries");
-    input.buffer.any().assert_apart(q.any());
+    input.assert_apart(q.any());
     let spec = place.layer.spec;
     assert!(spec.kv_heads == kv_heads && spec.head_dim == head_dim, "the cache has another shape");
-    let (x, frequencies) = (run.at(input.buffer), run.vector(how.rope.inv_freq));
+    let (x, frequencies) = (input_at.x, run.vector(how.rope.inv_freq));
     let mut buffers = vec![(0, x), (2, run.at(q))];
     for (number, part) in parts.iter().enumerate() {
         buffers.push((4 + number, run.matrix(&part.matrix)));
         buffers.push((7 + number, part.bias.map_or(x, |bias| run.vector(bias))));
     }
     buffers.extend([
-        (10, input.norm.map_or(x, |(weight, _)| run.vector(weight))),
         (11, place.keys),
         (12, place.values),
         (13, place.tables),
@@ -64,6 +65,7 @@ pub fn qkv_rope_kv<const IN: usize, const Q: usize>(
         (17, how.q_norm.map_or(frequencies, |norm| run.vector(norm.weight))),
         (18, how.k_norm.map_or(frequencies, |norm| run.vector(norm.weight))),
     ]);
+    buffers.extend(input_at.buffers(run, 20, x));
     let pages_per_sequence = (place.pages_per_sequence as u32).to_le_bytes();
     let bytes = [(3, &(rows as u32).to_le_bytes()[..]), (19, &pages_per_sequence[..])];
     shape.launch(place.page, rows).encode(run, &buffers, &bytes);
@@ -89,8 +91,8 @@ pub fn qkv_needs(formats: [&FormatInfo; 3]) -> KernelNeeds {
 pub struct Qkv {
     /// Elements of the hidden state.
     pub inputs: usize,
-    /// The epsilon of its root-mean-square norm, if it has one.
-    pub norm: Option<f32>,
+    /// What happens to it before.
+    pub prologue: Prologue,
     /// How the matrices of queries, keys and values are stored.
     pub formats: [&'static FormatInfo; 3],
     /// Which of them have a bias.
@@ -119,22 +121,21 @@ impl Qkv {
 
     /// The dispatch for so many rows. Buffers: hidden state, q at 2; the number of rows as u32 at 3; matrices from 4, biases from 7, the norm's
     /// weight at 10; from 11 on keys and values of the cache, page tables, positions, slots, frequencies, norms of q and k; entries of a page
-    /// table as u32. All are bound: what is not there, by anything.
+    /// table as u32; the stream, the weight of the norm of what is added to it, the sum. All are bound: what is not there, by anything.
     pub fn launch(&self, page: usize, rows: usize) -> Launch {
         let batch = batch(rows);
         let biases = (0..3).map(|part| usize::from(self.biases[part]) << part).sum();
         let heads = &self.heads;
-        let constants = [
-            unsigned(0, self.inputs),
-            flag(1, self.norm.is_some()),
-            float(2, self.norm.unwrap_or(0.0)),
-            unsigned(6, biases),
-        ];
         let (pairs, team_pairs, simdgroups) = (heads.head_dim / 2, self.team_pairs(), self.simdgroups());
         Launch {
             function: name(self.formats, team_pairs, batch),
             // Heads, rope and cache are specialised as where they are an operation of their own.
-            constants: [heads.launch(page, KvFormat::F16, rows).constants, constants.into()].concat(),
+            constants: [
+                heads.launch(page, KvFormat::F16, rows).constants,
+                self.prologue.constants(self.inputs).to_vec(),
+                vec![unsigned(6, biases)],
+            ]
+            .concat(),
             threadgroups: [
                 pairs.div_ceil(simdgroups * TEAMS * team_pairs),
                 heads.heads + 2 * heads.kv_heads,

@@ -1,7 +1,8 @@
-//! The fused way to attention through the engine, beside the same in three operations.
+//! The fused way to attention and projections of sums through the engine, beside the same in small operations.
 
 use forgellm_codegen_metal::device::attention::attention_needs;
-use forgellm_codegen_metal::device::embed::{embed, embed_needs};
+use forgellm_codegen_metal::device::elementwise::elementwise_needs;
+use forgellm_codegen_metal::device::embed::embed_needs;
 use forgellm_codegen_metal::device::format::{Format, Q4_0, Q5_0, Q8_0};
 use forgellm_codegen_metal::device::head::top_needs;
 use forgellm_codegen_metal::device::linear::linear_needs;
@@ -11,8 +12,8 @@ use forgellm_codegen_metal::device::rows::rows_needs;
 use forgellm_codegen_metal::device::weights::Matrix;
 use forgellm_codegen_metal::device::{
     Attention, Buffer, CacheSpec, HeadNorm, Input, KvFormat, MetalEngine, MetalOptions, Model, ModelSpec,
-    Output, Part, Rope, RopeKv, RopeStyle, Run, Vector, WantedBuffer, attention, linear, qkv_rope_kv,
-    rope_kv, select_wanted,
+    Output, Part, Rope, RopeKv, RopeStyle, Rows, Run, Vector, WantedBuffer, add, attention, embed, linear,
+    qkv_rope_kv, rms_norm_add, rope_kv, select_wanted,
 };
 use forgellm_codegen_metal::gpu::{Device, Options};
 use forgellm_codegen_metal::kernel_source;
@@ -25,8 +26,8 @@ use crate::weights_file::Data;
 
 const TABLE: usize = 37;
 const IN: usize = 96;
-const HEADS: usize = 4;
-const KV_HEADS: usize = 2;
+const HEADS: usize = 3;
+const KV_HEADS: usize = 1;
 const HEAD_DIM: usize = 32;
 const K: usize = KV_HEADS * HEAD_DIM;
 const Q: usize = HEADS * HEAD_DIM;
@@ -36,6 +37,7 @@ struct Program {
     fused: bool,
     table: Matrix<Q8_0, TABLE, IN>,
     norm: Vector,
+    add_norm: Vector,
     q: Matrix<Q4_0, Q, IN>,
     k: Matrix<Q5_0, K, IN>,
     v: Matrix<Q8_0, K, IN>,
@@ -44,17 +46,36 @@ struct Program {
 }
 
 const X: Buffer<IN> = Buffer::at(0);
-const JOINT: Buffer<W> = Buffer::at(IN);
-const QUERIES: Buffer<Q> = Buffer::at(IN + W);
-const Y: Buffer<Q> = Buffer::at(IN + W + Q);
+const STREAM: Buffer<IN> = Buffer::at(IN);
+const SUM: Buffer<IN> = Buffer::at(2 * IN);
+const JOINT: Buffer<W> = Buffer::at(3 * IN);
+const QUERIES: Buffer<Q> = Buffer::at(3 * IN + W);
+// As wide as the hidden state, so what attention gives may be added to it.
+const Y: Buffer<IN> = Buffer::at(3 * IN + W + Q);
+const SECOND_SUM: Buffer<IN> = Buffer::at(4 * IN + W + Q);
+const Z: Buffer<Q> = Buffer::at(5 * IN + W + Q);
 const RESULT: WantedBuffer<Q> = WantedBuffer::at(0);
+
+const EPS: [f32; 2] = [1e-3, 1e-5];
+
+impl Program {
+    /// The norm of `stream` plus the norm of `x`; the sum goes to `sum`.
+    fn input(&self, run: &Run<'_>, x: Buffer<IN>, stream: Buffer<IN>, sum: Buffer<IN>) -> Input<IN, Rows> {
+        if self.fused {
+            return Input::added(x, self.add_norm, EPS[0], stream, sum, self.norm, EPS[1]);
+        }
+        rms_norm_add(run, x, self.add_norm, EPS[0], stream, sum);
+        run.barrier();
+        Input::normed(sum, self.norm, EPS[1])
+    }
+}
 
 impl Model for Program {
     fn spec(&self) -> ModelSpec {
         ModelSpec {
             vocab: TABLE,
             positions: 100,
-            row_arena: IN + W + 2 * Q,
+            row_arena: 5 * IN + W + 2 * Q,
             wanted_arena: Q,
             caches: &[CacheSpec { heads: HEADS, kv_heads: KV_HEADS, head_dim: HEAD_DIM, window: None }],
             hidden: Some(RESULT.any()),
@@ -64,8 +85,9 @@ impl Model for Program {
 
     fn layers(&self, run: &Run<'_>) {
         embed(run, &self.table, 1.0, X);
+        embed(run, &self.table, -0.5, STREAM);
         run.barrier();
-        let input = Input::normed(X, self.norm, 1e-5);
+        let input = self.input(run, X, STREAM, SUM);
         let parts = [Part::new(&self.q), Part::biased(&self.k, self.k_bias), Part::new(&self.v)];
         if self.fused {
             qkv_rope_kv(run, input, &parts, &self.heads, 0, QUERIES);
@@ -77,10 +99,15 @@ impl Model for Program {
         run.barrier();
         attention(run, QUERIES, &Attention { scale: 0.2, softcap: None, sinks: None }, 0, Y);
         run.barrier();
+        let input = self.input(run, Y, SUM, SECOND_SUM);
+        linear(run, input, &[Part::new(&self.q)], Output::store(Z));
+        run.barrier();
+        add(run, Z, SECOND_SUM, Z);
+        run.barrier();
     }
 
     fn head(&self, run: &Run<'_>) {
-        select_wanted(run, Y, RESULT);
+        select_wanted(run, Z, RESULT);
     }
 }
 
@@ -95,6 +122,7 @@ fn engine(fused: bool, kv: KvFormat) -> MetalEngine<Program> {
         k: data.matrix(&weights(DType::Q5_0, K, IN)),
         v: data.matrix(&weights(DType::Q8_0, K, IN)),
         norm: data.vector(&random.normals(IN)),
+        add_norm: data.vector(&random.normals(IN)),
         k_bias: data.vector(&random.normals(K)),
         heads: RopeKv {
             heads: HEADS,
@@ -112,6 +140,7 @@ fn engine(fused: bool, kv: KvFormat) -> MetalEngine<Program> {
     let device = Device::with(Options { sanitize: true, seed: Some(4), ..Options::default() }).unwrap();
     let formats = [Q4_0::INFO, Q5_0::INFO, Q8_0::INFO];
     let needs = embed_needs(Q8_0::INFO).and(rows_needs()).and(top_needs()).and(attention_needs(HEAD_DIM));
+    let needs = needs.and(linear_needs(&[Q4_0::INFO])).and(elementwise_needs());
     let needs = needs.and(linear_needs(&formats)).and(rope_needs()).and(qkv_needs(formats));
     let source = kernel_source(&needs.files, needs.instantiations.iter().map(String::as_str));
     let library = device.library(&source, "kernels.metal").unwrap();

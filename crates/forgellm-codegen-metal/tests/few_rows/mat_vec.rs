@@ -3,6 +3,7 @@
 use forgellm_codegen_metal::device::elementwise::Activation;
 use forgellm_codegen_metal::device::gemm::{Gemm, GemmPart};
 use forgellm_codegen_metal::device::mat_vec::{MAX_ROWS, MatVec, mat_vec_needs};
+use forgellm_codegen_metal::device::prologue::Prologue;
 use forgellm_codegen_metal::pack::format_of;
 use forgellm_frontend::ir::DType;
 
@@ -16,6 +17,8 @@ struct Case {
     /// Types and outputs of the parts.
     parts: Vec<(DType, usize)>,
     norm: bool,
+    /// Whether the inputs are a sum.
+    add: bool,
     bias: bool,
     gate: Option<Activation>,
     residual: Residual,
@@ -32,7 +35,7 @@ enum Residual {
 impl Case {
     fn plain(inputs: usize, parts: &[(DType, usize)]) -> Case {
         let parts = parts.to_vec();
-        Case { inputs, parts, norm: false, bias: false, gate: None, residual: Residual::None }
+        Case { inputs, parts, norm: false, add: false, bias: false, gate: None, residual: Residual::None }
     }
 
     /// Everything at once.
@@ -57,25 +60,39 @@ impl Case {
             gate: self.gate,
             residual: self.residual != Residual::None,
         };
-        MatVec { shape, norm: self.norm.then_some(EPSILON) }
+        let epsilon = |is: bool, epsilon: f32| is.then_some(epsilon);
+        MatVec {
+            shape,
+            prologue: Prologue { norm: epsilon(self.norm, EPSILON), add: epsilon(self.add, ADD_EPSILON) },
+        }
     }
 
     /// Runs it and compares.
     fn check(&self, gpu: &Gpu, rows: usize) {
         let mut random = Random((rows * 1000 + self.inputs) as u64);
         let data = Data::random(self, rows, &mut random);
-        let got = data.run(self, gpu, rows);
-        let error = nmse(&got, &data.exact(self));
+        let (got, got_sum) = data.run(self, gpu, rows);
+        let (want, want_sum) = data.exact(self);
+        let error = nmse(&got, &want);
         assert!(error <= 1e-10, "{self:?}, {rows} rows: NMSE {error:e}");
+        if self.add {
+            let error = nmse(&got_sum, &want_sum);
+            assert!(error <= 1e-12, "{self:?}, {rows} rows: the sum, NMSE {error:e}");
+        } else {
+            assert!(got_sum.iter().all(|x| x.is_nan()), "{self:?}: there is no sum, but it was written");
+        }
     }
 }
 
 const EPSILON: f32 = 1e-5;
+const ADD_EPSILON: f32 = 1e-2;
 
 /// What a case works on.
 struct Data {
     x: Vec<f32>,
     norm: Vec<f32>,
+    stream: Vec<f32>,
+    add_norm: Vec<f32>,
     weights: Vec<Weights>,
     biases: Vec<Vec<f32>>,
     residual: Vec<f32>,
@@ -89,6 +106,8 @@ impl Data {
         Data {
             x: random.normals(rows * inputs),
             norm: random.normals(*inputs),
+            stream: random.normals(rows * inputs),
+            add_norm: random.normals(*inputs),
             weights: parts
                 .iter()
                 .map(|(dtype, outputs)| Weights::random(*dtype, *outputs, *inputs, random))
@@ -99,28 +118,44 @@ impl Data {
         }
     }
 
-    fn run(&self, case: &Case, gpu: &Gpu, rows: usize) -> Vec<f32> {
+    /// The result and the sum.
+    fn run(&self, case: &Case, gpu: &Gpu, rows: usize) -> (Vec<f32>, Vec<f32>) {
         let (x, norm, residual) = (gpu.upload(&self.x), gpu.upload(&self.norm), gpu.upload(&self.residual));
-        let apart = gpu.output(rows * self.width);
+        let (stream, add_norm) = (gpu.upload(&self.stream), gpu.upload(&self.add_norm));
+        let (apart, sum) = (gpu.output(rows * self.width), gpu.output(rows * case.inputs));
         let planes: Vec<_> = self.weights.iter().map(|weights| gpu.upload(&weights.packed)).collect();
         let biases: Vec<_> = self.biases.iter().map(|bias| gpu.upload(bias)).collect();
         let y = if case.residual == Residual::InPlace { &residual } else { &apart };
         let mut buffers = vec![(0, &x, 0), (1, &residual, 0), (2, y, 0), (10, &norm, 0)];
+        buffers.extend([(11, &stream, 0), (12, &add_norm, 0), (13, &sum, 0)]);
         for number in 0..3 {
             let part = number.min(planes.len() - 1);
             buffers.extend([(4 + number, &planes[part], 0), (7 + number, &biases[part], 0)]);
         }
         let bytes = vec![(3, (rows as u32).to_le_bytes().to_vec())];
         gpu.run(&[(case.shape().launch(rows), buffers, bytes)]);
-        let mut values = download(y);
-        values.truncate(rows * self.width);
-        values
+        // Buffers have at least 16 bytes.
+        let [mut y, mut sum] = [y, &sum].map(download);
+        y.truncate(rows * self.width);
+        sum.truncate(rows * case.inputs);
+        (y, sum)
     }
 
-    fn exact(&self, case: &Case) -> Vec<f64> {
-        let rows = self.x.chunks(case.inputs).zip(self.residual.chunks(self.width));
-        rows.flat_map(|(x, residual)| {
-            let x = if case.norm { normed(&wide(x), &self.norm, EPSILON) } else { wide(x) };
+    /// The result and the sum.
+    fn exact(&self, case: &Case) -> (Vec<f64>, Vec<f64>) {
+        let rows = self.x.chunks(case.inputs).zip(self.stream.chunks(case.inputs));
+        let mut sums = Vec::new();
+        let mut results = Vec::new();
+        for ((x, stream), residual) in rows.zip(self.residual.chunks(self.width)) {
+            let mut x = wide(x);
+            if case.add {
+                x = normed(&x, &self.add_norm, ADD_EPSILON);
+                x.iter_mut().zip(stream).for_each(|(x, stream)| *x += f64::from(*stream));
+                sums.extend_from_slice(&x);
+            }
+            if case.norm {
+                x = normed(&x, &self.norm, EPSILON);
+            }
             let mut columns: Vec<f64> = Vec::new();
             for (weights, bias) in self.weights.iter().zip(&self.biases) {
                 let bias = |number: usize| if case.bias { f64::from(bias[number]) } else { 0.0 };
@@ -137,9 +172,9 @@ impl Data {
                     *column += f64::from(*residual);
                 }
             }
-            columns
-        })
-        .collect()
+            results.extend(columns);
+        }
+        (results, sums)
     }
 }
 
@@ -206,6 +241,22 @@ fn every_number_of_rows() {
     for rows in 1..=MAX_ROWS {
         case.check(&gpu, rows);
         Case { norm: false, residual: Residual::Apart, ..case.clone() }.check(&gpu, rows);
+    }
+}
+
+/// Gemma 3: what a layer adds is normed, and the next projection reads the norm of the sum.
+#[test]
+fn sums_are_inputs_and_results() {
+    for (inputs, dtype) in [(33, DType::F32), (640, DType::Q8_0), (2080, DType::Q4_0)] {
+        let parts = [(dtype, 70), (dtype, 70)];
+        let joint = Case { add: true, ..Case::fused(inputs, &parts) };
+        let gated = Case { gate: Some(Activation::GeluTanh), residual: Residual::None, ..joint.clone() };
+        let gpu = joint.gpu();
+        for rows in [1, 2, 3, 7] {
+            joint.check(&gpu, rows);
+            gated.check(&gpu, rows);
+        }
+        Case { norm: false, ..joint }.check(&gpu, 8);
     }
 }
 

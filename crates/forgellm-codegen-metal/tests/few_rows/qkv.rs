@@ -1,6 +1,7 @@
 //! From the hidden state to attention.
 
 use forgellm_codegen_metal::device::kv_format::KvFormat;
+use forgellm_codegen_metal::device::prologue::Prologue;
 use forgellm_codegen_metal::device::qkv::{Qkv, qkv_needs};
 use forgellm_codegen_metal::device::rope::{HeadNorm, Rope, RopeKv, RopeStyle};
 use forgellm_codegen_metal::device::weights::Vector;
@@ -21,6 +22,8 @@ struct Case {
     style: RopeStyle,
     bias: bool,
     norm: bool,
+    /// Whether the inputs are a sum.
+    add: bool,
     head_norm: bool,
     /// Factor on sine and cosine.
     scale: f32,
@@ -45,12 +48,13 @@ const CASE: Case = Case {
     style: RopeStyle::HalfSplit,
     bias: true,
     norm: true,
+    add: false,
     head_norm: false,
     scale: 1.0,
     rows: ONE,
 };
 
-const EPSILONS: [f32; 3] = [1e-5, 1e-6, 2e-6];
+const EPSILONS: [f32; 4] = [1e-5, 1e-6, 2e-6, 1e-3];
 
 impl Case {
     fn shape(&self) -> Qkv {
@@ -59,7 +63,10 @@ impl Case {
         let norm = |eps| self.head_norm.then_some(HeadNorm { weight: vector(self.head_dim), eps });
         Qkv {
             inputs: self.inputs,
-            norm: self.norm.then_some(EPSILONS[0]),
+            prologue: Prologue {
+                norm: self.norm.then_some(EPSILONS[0]),
+                add: self.add.then_some(EPSILONS[3]),
+            },
             formats: self.types.map(format_of),
             biases: [self.bias; 3],
             heads: RopeKv {
@@ -103,7 +110,8 @@ impl Case {
         let tables = Tables::new(&LENGTHS, &mut random);
         let widths = [heads, kv_heads, kv_heads].map(|heads| heads * head_dim);
         let x = random.normals(rows.len() * inputs);
-        let norm = random.normals(inputs);
+        let [norm, add_norm] = [0, 1].map(|_| random.normals(inputs));
+        let stream = random.normals(rows.len() * inputs);
         let weights: Vec<Weights> =
             (0..3).map(|part| Weights::random(self.types[part], widths[part], inputs, &mut random)).collect();
         let biases = widths.map(|width| random.normals(width));
@@ -117,7 +125,7 @@ impl Case {
         let gpu = Gpu::new(&needs);
         let mut caches = [0, 1].map(|_| Kv::zeros(KvFormat::F16, tables.pages, kv_heads, head_dim));
         let [keys, values] = caches.each_ref().map(|cache| gpu.upload(&cache.bytes));
-        let q = gpu.output(rows.len() * widths[0]);
+        let (q, sum) = (gpu.output(rows.len() * widths[0]), gpu.output(rows.len() * inputs));
         let list = |f: fn(&(usize, usize)) -> usize| rows.iter().map(|row| f(row) as u32).collect::<Vec<_>>();
         let inputs_of = [
             (0, gpu.upload(&x)),
@@ -128,11 +136,13 @@ impl Case {
             (16, gpu.upload(&self.frequencies())),
             (17, gpu.upload(&head_norms[0])),
             (18, gpu.upload(&head_norms[1])),
+            (20, gpu.upload(&stream)),
+            (21, gpu.upload(&add_norm)),
         ];
         let planes: Vec<_> = weights.iter().map(|weights| gpu.upload(&weights.packed)).collect();
         let bias_buffers = biases.each_ref().map(|bias| gpu.upload(bias));
         let mut buffers: Vec<_> = inputs_of.iter().map(|(index, buffer)| (*index, buffer, 0)).collect();
-        buffers.extend([(2, &q, 0), (11, &keys, 0), (12, &values, 0)]);
+        buffers.extend([(2, &q, 0), (11, &keys, 0), (12, &values, 0), (22, &sum, 0)]);
         for part in 0..3 {
             buffers.extend([(4 + part, &planes[part], 0), (7 + part, &bias_buffers[part], 0)]);
         }
@@ -145,8 +155,17 @@ impl Case {
         caches[1].bytes = download(&values);
         let [mut want_q, mut want_cache] = [vec![], vec![]];
         let mut got_cache = Vec::new();
-        for ((slot, position), x) in rows.iter().zip(x.chunks(inputs)) {
-            let x = if self.norm { normed(&wide(x), &norm, EPSILONS[0]) } else { wide(x) };
+        let mut want_sum = Vec::new();
+        for (((slot, position), x), stream) in rows.iter().zip(x.chunks(inputs)).zip(stream.chunks(inputs)) {
+            let mut x = wide(x);
+            if self.add {
+                x = normed(&x, &add_norm, EPSILONS[3]);
+                x.iter_mut().zip(stream).for_each(|(x, stream)| *x += f64::from(*stream));
+                want_sum.extend_from_slice(&x);
+            }
+            if self.norm {
+                x = normed(&x, &norm, EPSILONS[0]);
+            }
             for part in 0..3 {
                 let mut y = weights[part].times(&x);
                 if self.bias {
@@ -171,6 +190,10 @@ impl Case {
         let (q_error, cache_error) = (nmse(&q, &want_q), nmse(&got_cache, &want_cache));
         assert!(q_error <= 1e-12, "{self:?}: queries, NMSE {q_error:e}");
         assert!(cache_error <= 1e-7, "{self:?}: keys and values in f16, NMSE {cache_error:e}");
+        if self.add {
+            let error = nmse(&download::<f32>(&sum), &want_sum);
+            assert!(error <= 1e-12, "{self:?}: the sum, NMSE {error:e}");
+        }
         let untouched = caches.iter().all(|cache| cache.bytes.iter().all(|byte| *byte == 0));
         assert!(untouched, "{self:?}: the cache has other new entries");
     }
@@ -195,6 +218,15 @@ fn heads_with_norms() {
     for (head_dim, rows) in [(8, EIGHT), (64, ONE), (72, THREE), (128, EIGHT), (256, ONE), (248, THREE)] {
         Case { head_dim, rotary_dim: head_dim, rows, ..normed }.check();
     }
+}
+
+/// Gemma 3: what the layer before adds is normed.
+#[test]
+fn sums_are_inputs_and_results() {
+    for rows in [ONE, THREE] {
+        Case { add: true, inputs: 640, types: [DType::Q8_0; 3], head_norm: true, rows, ..CASE }.check();
+    }
+    Case { add: true, inputs: 2080, rows: EIGHT, ..CASE }.check();
 }
 
 #[test]

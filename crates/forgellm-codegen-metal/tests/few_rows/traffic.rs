@@ -2,6 +2,7 @@
 
 use forgellm_codegen_metal::device::gemm::{Gemm, GemmPart};
 use forgellm_codegen_metal::device::mat_vec::{MatVec, mat_vec_needs};
+use forgellm_codegen_metal::device::prologue::Prologue;
 use forgellm_codegen_metal::pack::{format_of, packed_bytes};
 use forgellm_frontend::ir::DType;
 
@@ -30,9 +31,10 @@ fn traffic(dtype: DType, rows: usize) -> Traffic {
     let (x, y) = (gpu.upload(&random.normals(rows * INPUTS)), gpu.output(rows * OUTPUTS));
     let part = GemmPart { format: format_of(dtype), outputs: OUTPUTS, bias: false };
     let shape = Gemm { inputs: INPUTS, parts: vec![part], gate: None, residual: false };
-    let launch = MatVec { shape, norm: Some(1e-5) }.launch(rows);
+    let launch = MatVec { shape, prologue: Prologue { norm: Some(1e-5), add: None } }.launch(rows);
     let threadgroups = launch.threadgroups[0];
-    let mut buffers = vec![(0, &x, 0), (1, &x, 0), (2, &y, 0), (10, &x, 0)];
+    let mut buffers =
+        vec![(0, &x, 0), (1, &x, 0), (2, &y, 0), (10, &x, 0), (11, &x, 0), (12, &x, 0), (13, &y, 0)];
     buffers.extend((0..3).flat_map(|part| [(4 + part, &planes, 0), (7 + part, &x, 0)]));
     gpu.run(&[(launch, buffers, vec![(3, (rows as u32).to_le_bytes().to_vec())])]);
     let counts = gpu.device.counters().remove(0);
