@@ -2,7 +2,7 @@
 
 use forgellm_codegen::VECTOR;
 use forgellm_codegen::emit::operation;
-use forgellm_frontend::ir::{Graph, Linear, Node, Op, Weight};
+use forgellm_frontend::ir::{Graph, Node, Op, Weight};
 use forgellm_plan::{Layout, Refusal, Target};
 
 use crate::pack;
@@ -12,6 +12,9 @@ pub const PLANES: &str = "planes";
 
 /// The widest head that the attention kernels take.
 const MAX_HEAD_DIM: usize = 256;
+
+/// Parts that the kernels of projections take in one dispatch.
+const MAX_PARTS: usize = 3;
 
 /// The Metal target.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,11 +29,6 @@ impl Target for Metal {
         1
     }
 
-    /// Not yet: no kernel sums, norms and projects in one.
-    fn unwanted_rewrites(&self) -> &'static [&'static str] {
-        &["fuse_norm_residual"]
-    }
-
     fn kernel(&self, graph: &Graph, node: &Node) -> Result<&'static str, Refusal> {
         if let Op::Attention(attention) = &node.op {
             let head_dim = attention.head_dim;
@@ -40,10 +38,13 @@ impl Target for Metal {
                 )));
             }
         }
-        if matches!(node.op.projection(), Some(Linear { add: Some(_), .. })) {
-            let reason =
-                "it has no sum and projection as one operation; leave out the rewrite fuse_norm_residual";
-            return Err(Refusal(reason.into()));
+        if let Some(linear) = node.op.projection()
+            && linear.parts.len() > MAX_PARTS
+        {
+            let parts = linear.parts.len();
+            return Err(Refusal(format!(
+                "a projection of {parts} parts is not supported, only of up to {MAX_PARTS}"
+            )));
         }
         operation(graph, node)
     }
