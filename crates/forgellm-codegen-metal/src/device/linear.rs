@@ -129,7 +129,7 @@ impl<const IN: usize, R: RowKind> Input<IN, R> {
     /// Checks that a result overlaps nothing that is read or written before it.
     pub(crate) fn assert_apart(&self, result: AnyBuffer) {
         result.assert_apart(self.buffer.any());
-        for Add { stream, sum, .. } in &self.add {
+        if let Some(Add { stream, sum, .. }) = &self.add {
             result.assert_apart(stream.any());
             result.assert_apart(sum.any());
         }
