@@ -22,7 +22,10 @@ fn wrong_arguments_are_status_2() {
         (&["run", "--target", "abacus", "model.gguf"], "possible values: auto, cpu"),
         (&["eval", "logits", "model.gguf"], "--ids"),
         (&["eval", "logits", "model.gguf", "--ids", "1,x"], "invalid digit"),
-        (&["eval", "perplexity", "model.gguf", "--text", "t", "--target", "x"], "auto, cpu and interp"),
+        (
+            &["eval", "perplexity", "model.gguf", "--text", "t", "--target", "x"],
+            "auto, cpu, metal, metal-sim and interp",
+        ),
         (&["synth", "enormous", "Q4_K", "-o", "x.gguf"], "unknown shape `enormous`; known: "),
         (&["synth", "tiny-llama", "Q9", "-o", "x.gguf"], "unknown tensor type `Q9`; known: "),
         (&["compile", "model.gguf"], "--output"),

@@ -97,7 +97,7 @@ fn check_greedy(model: &Golden, case: &Value, steps: usize) {
     let count = expected.len().to_string();
     let prompt = ids(&case["ids"]);
     let program = ["generate-ids", "--ids", &prompt, "--max-tokens", &count];
-    let run = model.json(&[&["run", &model.model, "--target", "metal-sim", "--json"], &program[..]].concat());
+    let run = model.json(&[&["run", "--target", "metal-sim", &model.model, "--json"], &program[..]].concat());
     let margins = case["margins"].as_array().unwrap();
     let unsure = margins.iter().position(|margin| margin.as_f64().unwrap() < SURE_MARGIN);
     let sure = unsure.unwrap_or(expected.len()).min(expected.len());
