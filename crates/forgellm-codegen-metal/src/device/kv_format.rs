@@ -1,6 +1,6 @@
 //! How the KV cache stores keys and values.
 
-/// A format of the KV cache. Both halves of a page, keys and values, are [kv_head] of what [`KvFormat::head_bytes`] describes.
+/// A format of the KV cache. Both halves of a page, keys and values, are \[kv_head\] of what [`KvFormat::head_bytes`] describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KvFormat {
     /// Half precision: a head of a page is [position, head_dim] f16.

@@ -69,15 +69,15 @@ pub(crate) struct StepRows {
 /// Where each list of a [`StepRows`] begins, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StepLayout {
-    /// Token ids [rows].
+    /// Token ids \[rows\].
     pub(crate) tokens: usize,
-    /// Positions [rows].
+    /// Positions \[rows\].
     pub(crate) positions: usize,
-    /// Page-table slots [rows].
+    /// Page-table slots \[rows\].
     pub(crate) slots: usize,
-    /// Numbers of the wanted rows [wanted].
+    /// Numbers of the wanted rows \[wanted\].
     pub(crate) wanted: usize,
-    /// Page tables [group][slot][pages_per_sequence].
+    /// Page tables [group, slot, pages_per_sequence].
     pub(crate) pages: usize,
     /// Page-table slots: sequences that a step can have.
     pub(crate) slot_count: usize,

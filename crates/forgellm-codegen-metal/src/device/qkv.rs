@@ -71,7 +71,7 @@ pub fn qkv_rope_kv<const IN: usize, const Q: usize>(
     shape.launch(place.page, rows).encode(run, &buffers, &bytes);
 }
 
-/// What the operation needs for parts of these formats, beside what [`linear`] and [`rope_kv`] need.
+/// What the operation needs for parts of these formats, beside what `linear` and `rope_kv` need.
 pub fn qkv_needs(formats: [&FormatInfo; 3]) -> KernelNeeds {
     let mut files = format_files(&formats);
     files.extend(["projection.metal", "kv_cache.metal", "rope.metal", "qkv.metal"]);

@@ -105,7 +105,7 @@ impl AttentionShape {
     /// Cuts the rows of a step into tiles and their contexts into splits. Page tables lie `pages_per_sequence` entries apart.
     ///
     /// The largest run decides for how many queries a threadgroup has room. Splits are as long as it takes to give the GPU
-    /// [`THREADGROUPS`], but so long that writing and reading the partial results moves no more than 1/16 of the bytes of keys and values.
+    /// `THREADGROUPS`, but so long that writing and reading the partial results moves no more than 1/16 of the bytes of keys and values.
     pub fn tiling(&self, runs: &[RowRun], pages_per_sequence: usize) -> Tiling {
         let most = most_query_tiles(self.head_dim);
         let wanted = runs.iter().map(|run| run.rows).max().unwrap_or(0) * self.ratio();
