@@ -7,16 +7,27 @@ use anyhow::{Context, Result, bail};
 
 use crate::packages;
 
-/// Builds the device layer for 64-bit Arm, with the distribution's compiler, which has the sources of the standard library, and
-/// runs its tests in qemu.
+/// All tests of the device layer.
 pub fn check() -> Result<()> {
+    run(&["--tests"])
+}
+
+/// Those of the matrix kernels, which alone have code of their own for Arm; the others take minutes more, most of it to compile.
+pub fn check_matrices() -> Result<()> {
+    run(&["--test", "matrix", "--test", "matrix_activations"])
+}
+
+/// Builds tests for 64-bit Arm, with the distribution's compiler, which has the sources of the standard library, and runs them in
+/// qemu.
+fn run(tests: &[&str]) -> Result<()> {
     packages::ensure()?;
     let folder = Path::new("crates/forgellm-codegen-cpu/arm").canonicalize()?;
     let status = Command::new("/usr/bin/cargo")
         .args(["test", "--ignore-rust-version", "-Zbuild-std=std,panic_abort,test"])
         .args(["--target", "aarch64-unknown-linux-gnu"])
         // Its 14,336 columns take minutes under emulation; the same loops run over fewer here.
-        .args(["--tests", "--", "--skip", "rows_wider_than_8192"])
+        .args(tests)
+        .args(["--", "--skip", "rows_wider_than_8192"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", "/usr/bin/rustc")
         .env("RUSTC_WRAPPER", folder.join("rustc.sh"))
