@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use forgellm_cli::model::Model;
 use forgellm_cli::pipeline::{self, Target};
 
+use crate::checks::run;
 use crate::{models, packages};
 
 /// The target that all Macs with Apple silicon run.
@@ -70,16 +71,6 @@ pub fn check_project(folder: &Path) -> Result<()> {
 fn target_folder() -> Result<PathBuf> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     Ok(env::current_dir().context("the current folder is gone")?.join(target).join("check-apple"))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_owned();
-    let status = command.status().with_context(|| format!("cannot start {}", program.display()))?;
-    if !status.success() {
-        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
-        bail!("`{} {}` failed with {status}", program.display(), arguments.join(" "));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ fn run(tests: &[&str]) -> Result<()> {
     let status = Command::new("/usr/bin/cargo")
         .args(["test", "--ignore-rust-version", "-Zbuild-std=std,panic_abort,test"])
         .args(["--target", "aarch64-unknown-linux-gnu"])
-        // Its 14,336 columns take minutes under emulation; the same loops run over fewer here.
         .args(tests)
+        // Its 14,336 columns take minutes under emulation; the same loops run over fewer here.
         .args(["--", "--skip", "rows_wider_than_8192"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", "/usr/bin/rustc")

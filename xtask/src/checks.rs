@@ -85,7 +85,8 @@ fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command; one that fails is an error with its whole line.
+pub fn run(command: &mut Command) -> Result<()> {
     let status =
         command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !status.success() {

@@ -49,12 +49,7 @@ pub fn generate_cpu_project(
     model_name: &str,
 ) -> Result<(), CpuCodegenError> {
     let config = graph.config.as_ref().ok_or(CpuCodegenError::MissingConfig)?;
-    let program = Program {
-        model: model_name.to_owned(),
-        name: Program::package_name(model_name),
-        architecture: format!("{}, {} layers", config.architecture, config.num_layers),
-        ..Program::default()
-    };
+    let program = Program::of_config(model_name, config);
     let graph = arch::complete(graph)?;
     Ok(cpu_project(&plan(&graph, &Cpu)?, &program)?.write(output_dir)?)
 }

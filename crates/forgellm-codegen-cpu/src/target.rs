@@ -1,7 +1,6 @@
 //! What the CPU can run, and how it stores weights.
 
-use forgellm_codegen::VECTOR;
-use forgellm_codegen::emit::operation;
+use forgellm_codegen::emit::{layout, operation};
 use forgellm_frontend::ir::{Graph, Linear, Node, Op, Weight};
 use forgellm_plan::{Layout, Refusal, Target};
 
@@ -43,26 +42,6 @@ impl Target for Cpu {
     }
 
     fn layout(&self, weight: &Weight) -> Result<Layout, Refusal> {
-        let too_large = || Refusal("its size does not fit into memory".into());
-        match weight.shape[..] {
-            [elements] => {
-                if !weight.dtype.is_float() {
-                    return Err(Refusal(format!("vectors of type {} are not supported", weight.dtype)));
-                }
-                Ok(Layout { name: VECTOR, bytes: elements.checked_mul(4).ok_or_else(too_large)? })
-            }
-            [out, inputs] => {
-                let bytes = pack::packed_bytes(weight.dtype, out, inputs).ok_or_else(|| {
-                    Refusal(format!(
-                        "rows of {inputs} are not whole blocks of {}, or too large",
-                        weight.dtype
-                    ))
-                })?;
-                Ok(Layout { name: PANELS, bytes })
-            }
-            _ => {
-                Err(Refusal(format!("it has {} dimensions, only 1 and 2 are supported", weight.shape.len())))
-            }
-        }
+        layout(weight, PANELS, pack::packed_bytes)
     }
 }

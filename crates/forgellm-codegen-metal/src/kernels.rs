@@ -2,11 +2,6 @@
 
 static KERNELS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/kernel_files.rs"));
 
-/// All kernel files by path below `kernels/`, in the order of their names.
-pub fn kernel_sources() -> impl Iterator<Item = (&'static str, &'static str)> {
-    KERNELS.iter().copied()
-}
-
 /// One text of the named files (`mat_vec.metal`, `formats/q4_1.metal`), after the prelude, followed by the lines of `instantiations`.
 ///
 /// # Panics

@@ -12,7 +12,7 @@ mod weights;
 
 pub use forgellm_metal_sim::sim::api as gpu;
 pub use forgellm_runtime::runtime;
-pub use kernels::{kernel_source, kernel_sources};
+pub use kernels::kernel_source;
 pub use project::{Gpu, MetalCodegenError, generate_metal_project, metal_project};
 pub use target::Metal;
 pub use weights::write_metal_weights;

@@ -66,12 +66,7 @@ pub fn generate_metal_project(
     model_name: &str,
 ) -> Result<(), MetalCodegenError> {
     let config = graph.config.as_ref().ok_or(MetalCodegenError::MissingConfig)?;
-    let program = Program {
-        model: model_name.to_owned(),
-        name: Program::package_name(model_name),
-        architecture: format!("{}, {} layers", config.architecture, config.num_layers),
-        ..Program::default()
-    };
+    let program = Program::of_config(model_name, config);
     let graph = arch::complete(graph)?;
     Ok(metal_project(&plan(&graph, &Metal)?, &program, Gpu::Apple)?.write(output_dir)?)
 }

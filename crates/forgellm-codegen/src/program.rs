@@ -1,5 +1,7 @@
 //! What a generated program knows about its model, apart from the plan.
 
+use forgellm_frontend::ir::ModelConfig;
+
 use crate::RustWriter;
 
 /// File names beside the program.
@@ -29,6 +31,16 @@ pub struct Program {
 }
 
 impl Program {
+    /// The program of a model of which there is only the config: it has no tokenizer facts.
+    pub fn of_config(model: &str, config: &ModelConfig) -> Program {
+        Program {
+            model: model.to_owned(),
+            name: Program::package_name(model),
+            architecture: format!("{}, {} layers", config.architecture, config.num_layers),
+            ..Program::default()
+        }
+    }
+
     /// A name or a description on one line, as it may stand in a comment of generated code: control characters and line ends of any kind
     /// become spaces, so that no text of a model file can end the comment.
     pub fn one_line(text: &str) -> String {

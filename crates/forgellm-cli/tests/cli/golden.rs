@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::forge::{Workplace, outcome};
 
 /// A step whose two best logits are closer than this may go either way with quantised activations.
-pub const SURE_MARGIN: f64 = 0.25;
+const SURE_MARGIN: f64 = 0.25;
 
 #[test]
 fn golden_smollm2() {
@@ -64,41 +64,44 @@ impl Golden {
     }
 
     /// Greedy ids after each of `prompts`, all in the same steps.
-    fn generate(&self, prompts: &[String], count: usize) -> Vec<Value> {
+    fn generate(&self, target: &str, prompts: &[String], count: usize) -> Vec<Value> {
         let count = count.to_string();
-        let mut arguments =
-            vec!["run", &self.model, "--json", "generate-ids", "--max-tokens", count.as_str()];
+        let mut arguments = vec!["run", "--target", target, &self.model, "--json"];
+        arguments.extend(["generate-ids", "--max-tokens", count.as_str()]);
         arguments.extend(prompts.iter().flat_map(|prompt| ["--ids", prompt]));
         self.json(&arguments)["sequences"].as_array().unwrap().clone()
     }
 
     fn check(&self) {
-        self.check_perplexity();
+        self.check_perplexity("cpu");
         for case in self.data["greedy"].as_array().unwrap() {
-            self.check_greedy(case);
+            self.check_greedy("cpu", case, usize::MAX);
         }
         self.check_together();
         self.check_size();
     }
 
-    fn check_perplexity(&self) {
+    pub fn check_perplexity(&self, target: &str) {
         let golden = &self.data["perplexity"][0];
         let text = self.place.path("text");
         fs::write(&text, golden["text"].as_str().unwrap()).unwrap();
         let text = text.to_str().unwrap();
-        let score = self.json(&["eval", "perplexity", &self.model, "--text", text, "--json"]);
+        let score =
+            self.json(&["eval", "perplexity", &self.model, "--text", text, "--target", target, "--json"]);
         assert_eq!(score["tokens"], golden["tokens_scored"]);
         let ratio = score["perplexity"].as_f64().unwrap() / golden["perplexity"].as_f64().unwrap();
         println!("perplexity {} of golden {}: {ratio:.5}", score["perplexity"], golden["perplexity"]);
         assert!((ratio - 1.0).abs() <= 0.005, "{score} instead of {}", golden["perplexity"]);
     }
 
-    fn check_greedy(&self, case: &Value) {
+    /// The first `steps` of a greedy answer, as far as they are sure.
+    pub fn check_greedy(&self, target: &str, case: &Value, steps: usize) {
         let expected = case["continuation"].as_array().unwrap();
-        let found = self.generate(&[ids(&case["ids"])], expected.len()).remove(0);
+        let expected = &expected[..steps.min(expected.len())];
+        let found = self.generate(target, &[ids(&case["ids"])], expected.len()).remove(0);
         let margins = case["margins"].as_array().unwrap();
         let unsure = margins.iter().position(|margin| margin.as_f64().unwrap() < SURE_MARGIN);
-        let sure = unsure.unwrap_or(expected.len());
+        let sure = unsure.unwrap_or(expected.len()).min(expected.len());
         println!("{}: {sure} of {} steps are sure", case["text"], expected.len());
         assert_eq!(found.as_array().unwrap()[..sure], expected[..sure], "{}", case["text"]);
     }
@@ -112,10 +115,10 @@ impl Golden {
         let lengths = [150, 1, 64, 5, 200, 12, 100, 31];
         let mut prompts: Vec<String> = lengths.iter().enumerate().map(prompt).collect();
         prompts[1] = ids(&self.data["greedy"][1]["ids"]);
-        let together = self.generate(&prompts, 32);
+        let together = self.generate("cpu", &prompts, 32);
         assert_eq!(together.len(), 8);
         for (prompt, together) in prompts.iter().zip(&together) {
-            let alone = self.generate(std::slice::from_ref(prompt), 32).remove(0);
+            let alone = self.generate("cpu", std::slice::from_ref(prompt), 32).remove(0);
             assert_eq!(*together, alone, "{prompt}");
         }
         let different = together.iter().map(Value::to_string).collect::<std::collections::BTreeSet<_>>();

@@ -1,11 +1,12 @@
 //! Real models through the emitted Metal kernels and the emitted host code, on the simulated GPU, against an independent implementation
 //! (`tests/golden/make_golden.py`).
 
-use std::fs;
-
 use serde_json::Value;
 
-use crate::golden::{Golden, SURE_MARGIN, ids};
+use crate::golden::{Golden, ids};
+
+/// What the models are compiled for.
+const TARGET: &str = "metal-sim";
 
 /// Steps of a greedy answer that the larger models run: a simulated GPU is slow.
 const FEW_STEPS: usize = 16;
@@ -13,10 +14,10 @@ const FEW_STEPS: usize = 16;
 #[test]
 fn golden_metal_smollm2() {
     let model = Golden::new("smollm2.gguf", "smollm2-135m.json");
-    check_perplexity(&model);
+    model.check_perplexity(TARGET);
     check_logits(&model);
     for case in model.data["greedy"].as_array().unwrap() {
-        check_greedy(&model, case, usize::MAX);
+        model.check_greedy(TARGET, case, usize::MAX);
     }
 }
 
@@ -24,27 +25,14 @@ fn golden_metal_smollm2() {
 fn golden_metal_gemma3() {
     let model = Golden::new("gemma3.gguf", "gemma3-270m.json");
     check_logits(&model);
-    check_greedy(&model, &model.data["greedy"][0], FEW_STEPS);
+    model.check_greedy(TARGET, &model.data["greedy"][0], FEW_STEPS);
 }
 
 #[test]
 fn golden_metal_qwen2() {
     let model = Golden::new("qwen.gguf", "qwen2.5-coder-0.5b.json");
     check_logits(&model);
-    check_greedy(&model, &model.data["greedy"][0], FEW_STEPS);
-}
-
-fn check_perplexity(model: &Golden) {
-    let golden = &model.data["perplexity"][0];
-    let text = model.place.path("text");
-    fs::write(&text, golden["text"].as_str().unwrap()).unwrap();
-    let text = text.to_str().unwrap();
-    let score =
-        model.json(&["eval", "perplexity", &model.model, "--text", text, "--target", "metal-sim", "--json"]);
-    assert_eq!(score["tokens"], golden["tokens_scored"]);
-    let ratio = score["perplexity"].as_f64().unwrap() / golden["perplexity"].as_f64().unwrap();
-    println!("perplexity {} of golden {}: {ratio:.5}", score["perplexity"], golden["perplexity"]);
-    assert!((ratio - 1.0).abs() <= 0.005, "{score} instead of {}", golden["perplexity"]);
+    model.check_greedy(TARGET, &model.data["greedy"][0], FEW_STEPS);
 }
 
 /// Prompts of a few tokens to a few tens: both the kernels of few rows and those of many.
@@ -61,7 +49,7 @@ fn check_logits(model: &Golden) {
             "--top",
             vocab,
             "--target",
-            "metal-sim",
+            TARGET,
             "--json",
         ]);
         for expected in case["positions"].as_array().unwrap() {
@@ -89,19 +77,4 @@ fn nmse(found: &Value, expected: &Value) -> f64 {
         power += logit * logit;
     }
     error / power
-}
-
-fn check_greedy(model: &Golden, case: &Value, steps: usize) {
-    let expected = case["continuation"].as_array().unwrap();
-    let expected = &expected[..steps.min(expected.len())];
-    let count = expected.len().to_string();
-    let prompt = ids(&case["ids"]);
-    let program = ["generate-ids", "--ids", &prompt, "--max-tokens", &count];
-    let run = model.json(&[&["run", "--target", "metal-sim", &model.model, "--json"], &program[..]].concat());
-    let margins = case["margins"].as_array().unwrap();
-    let unsure = margins.iter().position(|margin| margin.as_f64().unwrap() < SURE_MARGIN);
-    let sure = unsure.unwrap_or(expected.len()).min(expected.len());
-    println!("{}: {sure} of {} steps are sure", case["text"], expected.len());
-    let found = run["sequences"][0].as_array().unwrap();
-    assert_eq!(found[..sure], expected[..sure], "{}", case["text"]);
 }

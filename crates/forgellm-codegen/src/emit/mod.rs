@@ -4,6 +4,7 @@
 mod calls;
 mod fields;
 mod layers;
+mod layout;
 mod model;
 mod operation;
 
@@ -12,6 +13,7 @@ use forgellm_plan::Plan;
 
 use crate::{Program, RustWriter};
 
+pub use layout::layout;
 pub use model::model;
 pub use operation::operation;
 
