@@ -28,11 +28,6 @@ impl Target for Metal {
         1
     }
 
-    /// `fuse_norm_residual` leaves the last sum to the epilogue, which runs once per group of wanted rows, and so would add it more than once.
-    fn unwanted_rewrites(&self) -> &'static [&'static str] {
-        &["fuse_norm_residual"]
-    }
-
     fn kernel(&self, graph: &Graph, node: &Node) -> Result<&'static str, Refusal> {
         if let Op::Attention(attention) = &node.op {
             let head_dim = attention.head_dim;

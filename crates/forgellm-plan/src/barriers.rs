@@ -53,4 +53,5 @@ pub(crate) fn place_barriers(plan: &mut Plan) {
         place(&mut kind.steps, true);
     }
     place(&mut plan.epilogue, true);
+    place(&mut plan.head, true);
 }

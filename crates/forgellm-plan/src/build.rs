@@ -24,7 +24,9 @@ pub fn plan(graph: &Verified<Graph>, target: &dyn Target) -> Result<Verified<Pla
 
     let prologue = planner.steps(0..first_layer_node(graph))?;
     let (kinds, layers) = planner.layers()?;
-    let epilogue = planner.steps(after_layers(graph)..graph.nodes().len())?;
+    let (after, head) = (after_layers(graph), head_node(graph));
+    let epilogue = planner.steps(after..head)?;
+    let head = planner.steps(head..graph.nodes().len())?;
 
     let mut plan = Plan {
         model: graph.name.clone(),
@@ -44,6 +46,7 @@ pub fn plan(graph: &Verified<Graph>, target: &dyn Target) -> Result<Verified<Pla
         kinds,
         layers,
         epilogue,
+        head,
     };
     place_barriers(&mut plan);
     Ok(verify_plan(plan)?)
@@ -55,6 +58,13 @@ fn first_layer_node(graph: &Graph) -> usize {
 
 fn after_layers(graph: &Graph) -> usize {
     graph.nodes().iter().rposition(|node| node.layer.is_some()).map_or(graph.nodes().len(), |last| last + 1)
+}
+
+/// The first node behind the layers that works on the wanted rows.
+fn head_node(graph: &Graph) -> usize {
+    let is_wanted = |node: &Node| node.outputs.iter().any(|value| graph.shape(*value).rows == Dim::Wanted);
+    let after = after_layers(graph);
+    graph.nodes()[after..].iter().position(is_wanted).map_or(graph.nodes().len(), |index| after + index)
 }
 
 fn hidden_width(graph: &Graph) -> usize {

@@ -47,8 +47,11 @@ pub struct Plan {
     pub kinds: Vec<LayerKind>,
     /// The layers, in order.
     pub layers: Vec<LayerUse>,
-    /// What runs after the layers, on the wanted rows; its weights are numbers in [`Plan::weights`].
+    /// What else runs once, after the layers; its weights are numbers in [`Plan::weights`].
     pub epilogue: Vec<Step>,
+    /// What runs for the wanted rows, a group of them at a time: it leaves the buffers of all rows as they are. Its weights are numbers in
+    /// [`Plan::weights`].
+    pub head: Vec<Step>,
     /// Where the logits are.
     pub logits: BufferId,
     /// Where the hidden state after the final norm is; `None` where it is never in memory.

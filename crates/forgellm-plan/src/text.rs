@@ -42,6 +42,8 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "\nepilogue")?;
         steps(f, self, &self.epilogue, &global)?;
+        writeln!(f, "\nhead")?;
+        steps(f, self, &self.head, &global)?;
         writeln!(f, "logits {}", self.buffers[self.logits.0].name)?;
         writeln!(f, "\nweights")?;
         for weight in &self.weights {

@@ -83,8 +83,26 @@ impl Verify for Plan {
             walk.steps(&format!("layer {number}"), &kind.steps, kind.slots.len())?;
         }
         walk.steps("epilogue", &self.epilogue, self.weights.len())?;
+        walk.steps("head", &self.head, self.weights.len())?;
+        self.head_repeats()?;
         walk.result("the logits", self.logits, self.vocab)?;
         self.hidden_state.map_or(Ok(()), |hidden| walk.result("the hidden state", hidden, self.hidden))
+    }
+}
+
+impl Plan {
+    /// The head runs once per group of wanted rows: were a buffer of all rows written there, the next group would read something else.
+    fn head_repeats(&self) -> Result<(), VerifyPlanError> {
+        let of_all_rows = |id: &BufferId| self.buffers[id.0].shape.rows != Dim::Wanted;
+        for step in &self.head {
+            if let Some(id) = step.writes.iter().find(|id| of_all_rows(id)) {
+                return Err(VerifyPlanError {
+                    place: format!("head {} ({})", step.label, step.kernel),
+                    problem: format!("it writes `{}`, which holds all rows", self.buffers[id.0].name),
+                });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -207,7 +207,7 @@ fn the_verifier_finds_damage() {
             let step = plan.kinds[0].steps.iter_mut().rfind(|step| step.barrier).unwrap();
             step.barrier = false;
         }),
-        ("with no barrier between", |plan| plan.epilogue[0].barrier = false),
+        ("with no barrier between", |plan| plan.head[0].barrier = false),
         ("was never written or was overwritten", |plan| move_buffer(plan, "attention", 0)),
         ("it writes `qkv` over `x`, which it still reads", |plan| move_buffer(plan, "qkv", 0)),
         // The residual is read element by element where it is one, and all of it where it is what is projected.
@@ -233,6 +233,7 @@ fn the_verifier_finds_damage() {
         ("caches", |plan| {
             plan.caches.pop();
         }),
+        ("it writes `x`, which holds all rows", |plan| plan.head.append(&mut plan.prologue.clone())),
         ("[rows, 64] instead of [wanted, 100]", |plan| plan.logits = BufferId(0)),
     ];
     check_damage(&planned(&fused(Architecture::Llama)), damages);

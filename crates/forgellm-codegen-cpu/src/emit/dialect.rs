@@ -70,7 +70,7 @@ impl Dialect for CpuDialect {
 /// Elements of the widest row that a projection reads.
 fn widest_input(plan: &Plan) -> usize {
     let kinds = plan.kinds.iter().flat_map(|kind| &kind.steps);
-    let steps = plan.prologue.iter().chain(kinds).chain(&plan.epilogue);
+    let steps = plan.prologue.iter().chain(kinds).chain(&plan.epilogue).chain(&plan.head);
     let inputs = steps.filter(|step| matches!(step.op, Op::Linear(_))).filter_map(|step| step.reads.first());
     inputs.map(|id| plan.buffers[id.0].shape.width).max().unwrap_or(0)
 }

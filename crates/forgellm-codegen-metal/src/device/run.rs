@@ -87,7 +87,10 @@ pub struct Dispatch<'a> {
 impl<'r> Run<'r> {
     /// What was encoded before is done, and its results are seen, before what is encoded after begins.
     pub fn barrier(&self) {
-        self.recorded.borrow_mut().push(Item::Barrier);
+        let mut recorded = self.recorded.borrow_mut();
+        if matches!(recorded.last(), Some(Item::Dispatch(_))) {
+            recorded.push(Item::Barrier);
+        }
         self.scratch_used.set([false; SCRATCH_USES]);
     }
 

@@ -20,7 +20,7 @@ use crate::pack::format_of;
 pub(crate) fn kernel_needs(plan: &Plan) -> KernelNeeds {
     let outer = |weight: &WeightRef| format_of(plan.weights[weight.0].dtype);
     let mut needs = top_needs();
-    for step in plan.prologue.iter().chain(&plan.epilogue) {
+    for step in plan.prologue.iter().chain(&plan.epilogue).chain(&plan.head) {
         needs = needs.and(step_needs(step, &outer));
     }
     for kind in &plan.kinds {

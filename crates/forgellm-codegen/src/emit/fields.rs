@@ -41,10 +41,10 @@ impl Field<'_> {
     }
 }
 
-/// The weights that the prologue and the epilogue use.
+/// The weights that are used outside of the layers.
 pub(super) fn outer_weights(plan: &Plan) -> Vec<WeightRef> {
     let mut used: Vec<WeightRef> = Vec::new();
-    for step in plan.prologue.iter().chain(&plan.epilogue) {
+    for step in plan.prologue.iter().chain(&plan.epilogue).chain(&plan.head) {
         for weight in step.op.weights().into_iter().chain(step.tables.iter().copied()) {
             if !used.contains(&weight) {
                 used.push(weight);
@@ -54,7 +54,7 @@ pub(super) fn outer_weights(plan: &Plan) -> Vec<WeightRef> {
     used
 }
 
-/// The field of a weight that the prologue or the epilogue uses.
+/// The field of a weight that is used outside of the layers.
 pub(super) fn outer_field(plan: &Plan, weight: WeightRef) -> Field<'_> {
     let weight = &plan.weights[weight.0];
     let name = weight.name.strip_suffix(".weight").unwrap_or(&weight.name);

@@ -215,14 +215,9 @@ fn forward(w: &mut RustWriter, plan: &Plan, dialect: &dyn Dialect, used: &mut Us
             });
         });
         w.gap();
+        let outer = |weight| format!("self.{}", outer_field(plan, weight).name);
         w.block("fn layers(&self, run: &Run<'_>)", |w| {
-            steps(
-                w,
-                plan,
-                &plan.prologue,
-                &|weight| format!("self.{}", outer_field(plan, weight).name),
-                used,
-            );
+            steps(w, plan, &plan.prologue, &outer, used);
             if plan.kinds.len() == 1 {
                 w.block("for (cache, layer) in self.layers.iter().enumerate()", |w| {
                     w.line(format!("{}(run, layer, cache);", kind_function(0)));
@@ -238,16 +233,11 @@ fn forward(w: &mut RustWriter, plan: &Plan, dialect: &dyn Dialect, used: &mut Us
                     });
                 });
             }
+            steps(w, plan, &plan.epilogue, &outer, used);
         });
         w.gap();
         w.block("fn head(&self, run: &Run<'_>)", |w| {
-            steps(
-                w,
-                plan,
-                &plan.epilogue,
-                &|weight| format!("self.{}", outer_field(plan, weight).name),
-                used,
-            );
+            steps(w, plan, &plan.head, &outer, used);
         });
     });
 }

@@ -35,6 +35,7 @@ fn check(cases: u32, make: fn(&mut Tape) -> Verified<Graph>) {
         let weights = weights(&graph);
         let all = optimize(graph.clone(), &Options::default()).unwrap();
         let mut before = run(&graph, &weights, &steps);
+        prop_assert!(!before.is_empty(), "nothing is compared");
         for (done, applied) in all.log.iter().enumerate() {
             let options = Options { stop_after: Some(done + 1), ..Options::default() };
             let after = run(&optimize(graph.clone(), &options).unwrap().graph, &weights, &steps);
@@ -62,9 +63,9 @@ fn steps(tape: &mut Tape) -> Vec<Vec<Row>> {
         .map(|step| {
             let mut rows = Vec::new();
             for (sequence, length) in lengths.iter_mut().enumerate() {
-                for _ in 0..tape.number(if step == 0 { 2 } else { 0 }, 4) {
+                for _ in 0..tape.number(if step == 0 { 2 } else { 1 }, 4) {
                     let token = tape.number(0, VOCAB) as u32;
-                    rows.push(Row { token, position: *length, sequence, want: step == 2 || tape.coin() });
+                    rows.push(Row { token, position: *length, sequence, want: step == 2 || !tape.coin() });
                     *length += 1;
                 }
             }

@@ -19,7 +19,7 @@ pub struct Tape {
 
 impl Tape {
     pub fn any() -> impl Strategy<Value = Tape> {
-        proptest::collection::vec(any::<u8>(), 0..120).prop_map(|bytes| Tape { bytes, next: 0 })
+        proptest::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| Tape { bytes, next: 0 })
     }
 
     fn byte(&mut self) -> usize {
@@ -116,13 +116,7 @@ fn attention(
     strays: &mut Vec<ValueId>,
 ) -> ValueId {
     let normed = norm(s, tape, x);
-    let mut stray = |tape: &mut Tape, value| {
-        if tape.oddity(2) == 1 {
-            strays.push(value);
-        }
-        value
-    };
-    let n = stray(tape, normed);
+    let n = stray(tape, strays, normed);
     let input = |tape: &mut Tape| if tape.oddity(2) == 1 { x } else { n };
     let (q_input, k_input, v_input) = (input(tape), input(tape), input(tape));
 
@@ -135,16 +129,20 @@ fn attention(
         None if tape.oddity(4) == 1 => k,
         None => project(s, tape, v_input, sizes.kv),
     };
-    let (q, k, v) = (stray(tape, q), stray(tape, k), stray(tape, v));
+    let (q, k, v) = (stray(tape, strays, q), stray(tape, strays, k), stray(tape, strays, v));
     let (q, k) = (heads_norm(s, tape, sizes, q), heads_norm(s, tape, sizes, k));
     let v = if tape.oddity(2) == 1 { s.norm(v, sizes.head_dim) } else { v };
-    let (q, k) = (stray(tape, q), stray(tape, k));
+    let (q, k) = (stray(tape, strays, q), stray(tape, strays, k));
+    // Nothing is computed in vain.
+    if !s.is_read(n) && !strays.contains(&n) {
+        strays.push(n);
+    }
 
     let k = turned(s, tape, sizes, k);
-    let k = stray(tape, k);
+    let k = stray(tape, strays, k);
     let kv = s.kv_write(k, v);
     let q = turned(s, tape, sizes, q);
-    let q = stray(tape, q);
+    let q = stray(tape, strays, q);
     let attended = s.attention(q, kv, sizes.head_dim);
     if tape.oddity(4) == 1 {
         let other = project(s, tape, x, sizes.q);
@@ -152,6 +150,14 @@ fn attention(
         return s.add(attended, other);
     }
     attended
+}
+
+/// Rarely, `value` is also read by something else.
+fn stray(tape: &mut Tape, strays: &mut Vec<ValueId>, value: ValueId) -> ValueId {
+    if tape.oddity(2) == 1 {
+        strays.push(value);
+    }
+    value
 }
 
 fn feed_forward(
@@ -162,26 +168,20 @@ fn feed_forward(
     strays: &mut Vec<ValueId>,
 ) -> ValueId {
     let normed = norm(s, tape, x);
-    let mut stray = |tape: &mut Tape, value| {
-        if tape.oddity(2) == 1 {
-            strays.push(value);
-        }
-        value
-    };
-    let n = stray(tape, normed);
+    let n = stray(tape, strays, normed);
     let other = if tape.oddity(2) == 1 { x } else { n };
     let gate = project(s, tape, n, sizes.intermediate);
-    let gate = stray(tape, gate);
+    let gate = stray(tape, strays, gate);
     let kind =
         [HiddenActivation::Silu, HiddenActivation::GeluTanh, HiddenActivation::GeluErf][tape.number(0, 3)];
     let active = s.like(Op::Activation(kind), &[gate]);
-    let active = stray(tape, active);
+    let active = stray(tape, strays, active);
     let up = match tape.oddity(4) {
         1 => return active,
         2 => gate,
         _ => project(s, tape, other, sizes.intermediate),
     };
-    let mut up = stray(tape, up);
+    let mut up = stray(tape, strays, up);
     if tape.oddity(2) == 1 {
         up = s.activation(up);
     }

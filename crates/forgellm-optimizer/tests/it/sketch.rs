@@ -33,6 +33,11 @@ impl Sketch {
         self.graph.shape(value)
     }
 
+    /// Whether a node so far reads the value.
+    pub fn is_read(&self, value: ValueId) -> bool {
+        self.graph.nodes().iter().any(|node| node.inputs.contains(&value))
+    }
+
     pub fn weight(&mut self, shape: &[usize]) -> WeightId {
         let name = format!("w{}", self.graph.weights().len());
         self.graph.add_weight(Weight { name, dtype: DType::F32, shape: shape.to_vec() })
