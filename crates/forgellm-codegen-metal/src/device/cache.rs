@@ -95,6 +95,11 @@ impl CacheMemory {
         Some((group.buffer.as_ref()?, keys, keys + layer.half_page_bytes * group.pages))
     }
 
+    /// Whether the pages below `pages` of a group do not all have room.
+    pub(crate) fn has_to_grow(&self, group: usize, pages: usize) -> bool {
+        self.groups.get(group).is_some_and(|known| known.pages < pages)
+    }
+
     /// Makes room for the pages below `pages` of a group. Nothing of the GPU's may be under way.
     pub(crate) fn grow(&mut self, group: usize, pages: usize) -> Result<(), GpuError> {
         let Some(known) = self.groups.get(group).filter(|known| known.pages < pages) else { return Ok(()) };

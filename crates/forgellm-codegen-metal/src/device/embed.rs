@@ -3,9 +3,12 @@
 use super::format::{Format, FormatInfo, format_files};
 use super::kernels::KernelNeeds;
 use super::launch::{Launch, float, unsigned};
-use super::run::Run;
+use super::run::{Earlier, Run};
 use super::weights::Matrix;
 use crate::runtime::buffer::{Buffer, Rows};
+
+/// Set in a token that stands for the most likely token of a wanted row of the step before: the rest is that row's number.
+pub const EARLIER_RESULT: u32 = 1 << 31;
 
 /// output = the rows of `table` for the step's tokens, times `scale`.
 pub fn embed<F: Format, const VOCAB: usize, const N: usize>(
@@ -16,9 +19,10 @@ pub fn embed<F: Format, const VOCAB: usize, const N: usize>(
 ) {
     let table = table.any();
     let embed = Embed { format: table.format, vocab: VOCAB, width: N, scale };
-    let tokens = run.tokens();
-    let buffers = [(0, run.matrix(&table)), (1, run.at(output)), (2, tokens), (3, tokens)];
-    embed.launch(run.rows::<Rows>()).encode(run, &buffers, &[(4, &[0; 8])]);
+    let Earlier { results, rows, kept } = run.earlier;
+    let result_words = [rows, 2 * kept].map(|count| count as u32);
+    let buffers = [(0, run.matrix(&table)), (1, run.at(output)), (2, run.tokens()), (3, results)];
+    embed.launch(run.rows::<Rows>()).encode(run, &buffers, &[(4, bytemuck::bytes_of(&result_words))]);
 }
 
 /// What the operation needs for a table of this format.

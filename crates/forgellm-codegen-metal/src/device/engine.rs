@@ -2,6 +2,7 @@
 
 mod step;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::cache::{CacheMemory, PAGE};
@@ -13,7 +14,9 @@ use super::run::{Run, WANTED_ROWS};
 use super::weights::Weights;
 use crate::gpu::{Device, GpuError, Library, Queue};
 use crate::runtime::buffer::AnyBuffer;
-use crate::runtime::engine::{Capacity, Engine, EngineError, ProfileEntry, Row, RowResult, SequenceId};
+use crate::runtime::engine::{
+    Capacity, Engine, EngineError, ProfileEntry, Row, RowResult, RunAhead, SequenceId,
+};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
 use crate::runtime::program::OpenError;
 use crate::runtime::weights::Weights as WeightsFile;
@@ -30,6 +33,9 @@ pub trait Model {
     /// so it must leave the buffers of all rows as they are.
     fn head(&self, run: &Run<'_>);
 }
+
+/// Steps that may be under way: while the GPU runs one, the host encodes the next.
+const STEPS: usize = 2;
 
 /// What an engine must know of its model.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,10 +104,16 @@ pub struct MetalEngine<M> {
     caches: CacheMemory,
     rows_arena: Arena,
     wanted_arena: Arena,
-    step_rows: StepRows,
+    step_rows: [StepRows; STEPS],
+    /// Which of `step_rows` the last step uses.
+    last_memory: usize,
+    /// Wanted rows of the last step's last group, and most likely tokens of each.
+    last_results: (usize, usize),
+    /// Steps that were submitted and not collected. Only the last may still run when another one is encoded.
+    steps: VecDeque<step::Step>,
     scratch: Scratch,
     profile: Option<Profile>,
-    /// Most likely token after each row of the last step.
+    /// Most likely token after each row of the last step, or what stands for it while the step runs.
     best: Vec<Option<u32>>,
     /// Why no step can be run any more.
     lost: Option<String>,
@@ -138,7 +150,13 @@ impl<M: Model> MetalEngine<M> {
         Ok(MetalEngine {
             rows_arena: Arena::new(&device, options.rows, spec.row_arena, "activations").map_err(gpu)?,
             wanted_arena: Arena::new(&device, WANTED_ROWS, spec.wanted_arena, "wanted rows").map_err(gpu)?,
-            step_rows: StepRows::new(&device, layout).map_err(gpu)?,
+            step_rows: [
+                StepRows::new(&device, layout).map_err(gpu)?,
+                StepRows::new(&device, layout).map_err(gpu)?,
+            ],
+            last_memory: 0,
+            last_results: (0, 0),
+            steps: VecDeque::new(),
             scratch: Scratch::default(),
             profile: options.profile.then(Profile::default),
             queue: device.queue().map_err(gpu)?,
@@ -200,11 +218,26 @@ impl<M: Model> Engine for MetalEngine<M> {
     }
 
     fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError> {
-        self.run_step(rows)
+        self.submit_step(rows)?;
+        self.collect_last()
+    }
+
+    fn run_ahead(&mut self) -> Option<&mut dyn RunAhead> {
+        Some(self)
     }
 
     fn profile(&self) -> Vec<ProfileEntry> {
         self.profile.as_ref().map(Profile::entries).unwrap_or_default()
+    }
+}
+
+impl<M: Model> RunAhead for MetalEngine<M> {
+    fn submit(&mut self, rows: &[Row]) -> Result<(), EngineError> {
+        self.submit_step(rows)
+    }
+
+    fn collect(&mut self) -> Result<Option<Vec<RowResult>>, EngineError> {
+        self.collect_step()
     }
 }
 

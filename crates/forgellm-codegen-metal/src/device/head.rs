@@ -4,7 +4,6 @@ use super::kernels::KernelNeeds;
 use super::launch::{Launch, unsigned};
 use super::memory::ScratchUse;
 use super::run::{Binding, Run};
-use crate::gpu::Buffer;
 use crate::runtime::buffer::AnyBuffer;
 
 /// The most entries per row that [`top`] gives.
@@ -13,26 +12,22 @@ pub const MAX_TOP: usize = 256;
 /// The first id of a row that has a logit which is not a number.
 pub const NAN_ID: u32 = u32::MAX;
 
-/// The `k` largest logits of each wanted row, best first, equal ones in the order of their ids: pairs (id u32, logit f32)
-/// [wanted, min(k, vocab)] from the start of the buffer that comes back. A logit that is not a number counts as -∞ and makes the first id of
-/// its row [`NAN_ID`].
-///
-/// `None` if the run has failed. The buffer is valid until the next call.
+/// Puts the `k` largest logits of each wanted row into the step's results, best first, equal ones in the order of their ids: pairs (id u32,
+/// logit f32) [wanted, min(k, vocab)]. A logit that is not a number counts as -∞ and makes the first id of its row [`NAN_ID`].
 ///
 /// # Panics
 ///
 /// If `k` is 0 or more than [`MAX_TOP`].
-pub fn top(run: &Run<'_>, logits: AnyBuffer, k: usize) -> Option<Buffer> {
+pub fn top(run: &Run<'_>, logits: AnyBuffer, k: usize) {
     assert!((1..=MAX_TOP).contains(&k), "the {k} best of a row");
     let top = Top::new(logits.width, k);
     let wanted = run.wanted.1;
-    let [results, lists, nans, end] = top.places(wanted);
-    let buffer = run.scratch(ScratchUse::Top, end)?;
+    let [lists, nans, end] = top.places(wanted);
+    let Some(buffer) = run.scratch(ScratchUse::Top, end) else { return };
     let at = |offset| Binding { buffer: &buffer, offset };
     top.lists(wanted).encode(run, &[(0, run.wanted_arena.at(logits)), (1, at(lists)), (2, at(nans))], &[]);
     run.barrier();
-    top.merge(wanted).encode(run, &[(0, at(lists)), (1, at(nans)), (2, at(results))], &[]);
-    Some(buffer.clone())
+    top.merge(wanted).encode(run, &[(0, at(lists)), (1, at(nans)), (2, run.results())], &[]);
 }
 
 /// What [`top`] needs.
@@ -84,13 +79,11 @@ impl Top {
         self.vocab.div_ceil(self.segment)
     }
 
-    /// Where the results, the lists and the lists' flags begin in the scratch buffer for `wanted` rows, and its size, in bytes.
-    pub fn places(&self, wanted: usize) -> [usize; 4] {
-        let pairs = |count: usize| (count * 2 * size_of::<u32>()).next_multiple_of(ALIGNMENT);
+    /// Where the lists and their flags begin in the scratch buffer for `wanted` rows, and its size, in bytes.
+    pub fn places(&self, wanted: usize) -> [usize; 3] {
         let lists = wanted * self.list_count();
-        let results = pairs(wanted * self.k);
-        let flags = results + pairs(lists * self.k);
-        [0, results, flags, flags + lists * size_of::<u32>()]
+        let flags = (lists * self.k * 2 * size_of::<u32>()).next_multiple_of(ALIGNMENT);
+        [0, flags, flags + lists * size_of::<u32>()]
     }
 
     /// The first dispatch. Buffers: logits, lists, flags.

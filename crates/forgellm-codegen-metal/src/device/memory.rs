@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 
-use crate::device::run::Binding;
+use crate::device::head::MAX_TOP;
+use crate::device::run::{Binding, WANTED_ROWS};
 use crate::gpu::{Buffer, Device, GpuError};
 use crate::runtime::buffer::AnyBuffer;
 
@@ -60,7 +61,7 @@ pub(crate) fn write<T: bytemuck::NoUninit>(buffer: &Buffer, offset: usize, value
     Some(())
 }
 
-/// What the kernels read of a step's rows: u32 lists, one after the other in one buffer.
+/// What the kernels read of a step's rows, and what they give: u32 lists, one after the other in one buffer.
 pub(crate) struct StepRows {
     pub(crate) buffer: Buffer,
     pub(crate) layout: StepLayout,
@@ -77,6 +78,8 @@ pub(crate) struct StepLayout {
     pub(crate) slots: usize,
     /// Numbers of the wanted rows \[wanted\].
     pub(crate) wanted: usize,
+    /// The most likely tokens, pairs (id, logit f32) [wanted, kept].
+    pub(crate) results: usize,
     /// Page tables [group, slot, pages_per_sequence].
     pub(crate) pages: usize,
     /// Page-table slots: sequences that a step can have.
@@ -90,6 +93,7 @@ impl StepLayout {
     /// Lists for steps of up to `rows` rows of `sequences` sequences, with `groups` page tables of `pages_per_sequence` entries each.
     pub(crate) fn new(rows: usize, sequences: usize, groups: usize, pages_per_sequence: usize) -> StepLayout {
         let list = (rows * size_of::<u32>()).next_multiple_of(ALIGNMENT);
+        let results = (WANTED_ROWS * MAX_TOP * 2 * size_of::<u32>()).next_multiple_of(ALIGNMENT);
         let slot_count = sequences.min(rows);
         let tables = groups * slot_count * pages_per_sequence * size_of::<u32>();
         StepLayout {
@@ -97,10 +101,11 @@ impl StepLayout {
             positions: list,
             slots: 2 * list,
             wanted: 3 * list,
-            pages: 4 * list,
+            results: 4 * list,
+            pages: 4 * list + results,
             slot_count,
             pages_per_sequence,
-            bytes: 4 * list + tables.max(ALIGNMENT),
+            bytes: 4 * list + results + tables.max(ALIGNMENT),
         }
     }
 
@@ -161,7 +166,7 @@ impl Scratch {
         Ok(buffer)
     }
 
-    /// Frees what was replaced; nothing of the GPU's may be under way.
+    /// Frees what was replaced, but for what belongs to steps under way: they keep it.
     pub(crate) fn free_retired(&self) {
         self.retired.borrow_mut().clear();
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::gpu::{Buffer, Encoder, GpuError, Pipeline, Queue};
+use crate::gpu::{Buffer, Encoder, GpuError, Pending, Pipeline, Queue};
 use crate::runtime::engine::ProfileEntry;
 
 /// A part of a step.
@@ -41,8 +41,8 @@ impl Recorded {
     }
 }
 
-/// Runs everything in one command buffer, and waits for it.
-pub(crate) fn run(queue: &Queue, items: &[Item]) -> Result<(), GpuError> {
+/// Hands everything to the GPU in one command buffer.
+pub(crate) fn commit(queue: &Queue, items: &[Item]) -> Result<Pending, GpuError> {
     let mut commands = queue.commands("step")?;
     let mut encoder = commands.encoder(true, "step");
     for item in items {
@@ -52,8 +52,7 @@ pub(crate) fn run(queue: &Queue, items: &[Item]) -> Result<(), GpuError> {
         }
     }
     drop(encoder);
-    commands.commit().wait()?;
-    Ok(())
+    Ok(commands.commit())
 }
 
 /// GPU time by kernel.

@@ -27,6 +27,8 @@ pub struct Run<'r> {
     pub(crate) rows_arena: &'r Arena,
     pub(crate) wanted_arena: &'r Arena,
     pub(crate) step: &'r StepRows,
+    /// The results of the step before.
+    pub(crate) earlier: Earlier<'r>,
     pub(crate) caches: &'r CacheMemory,
     pub(crate) scratch: &'r Scratch,
     /// Rows of the step.
@@ -39,6 +41,17 @@ pub struct Run<'r> {
     pub(crate) scratch_used: Cell<[bool; SCRATCH_USES]>,
     /// The first error.
     pub(crate) failed: RefCell<Option<String>>,
+}
+
+/// The most likely tokens of a step, for the next one.
+#[derive(Clone, Copy)]
+pub(crate) struct Earlier<'a> {
+    /// Pairs (id u32, logit f32) [rows, kept].
+    pub(crate) results: Binding<'a>,
+    /// Wanted rows of that step.
+    pub(crate) rows: usize,
+    /// Pairs of each.
+    pub(crate) kept: usize,
 }
 
 /// A place in a GPU buffer.
@@ -117,6 +130,11 @@ impl<'r> Run<'r> {
     /// Token ids of the rows.
     pub(crate) fn tokens(&self) -> Binding<'r> {
         self.step.at(self.step.layout.tokens)
+    }
+
+    /// Where the most likely tokens of the wanted rows go.
+    pub(crate) fn results(&self) -> Binding<'r> {
+        self.step.at(self.step.layout.results)
     }
 
     /// Positions of the rows.

@@ -1,14 +1,11 @@
 //! Rows of the embedding table.
 
-use forgellm_codegen_metal::device::embed::{Embed, embed_needs};
+use forgellm_codegen_metal::device::embed::{EARLIER_RESULT as EARLIER, Embed, embed_needs};
 use forgellm_codegen_metal::pack::format_of;
 use forgellm_frontend::ir::DType;
 
 use crate::paged::{Gpu, Random, download};
 use crate::weights::Weights;
-
-/// Set in a token that stands for the result of an earlier step.
-const EARLIER: u32 = 1 << 31;
 
 const VOCAB: usize = 19;
 

@@ -24,7 +24,6 @@ use crate::paged::{Random, nmse};
 use crate::weights::Weights;
 use crate::weights_file::Data;
 
-const TABLE: usize = 37;
 const IN: usize = 96;
 const HEADS: usize = 3;
 const KV_HEADS: usize = 1;
@@ -32,6 +31,8 @@ const HEAD_DIM: usize = 32;
 const K: usize = KV_HEADS * HEAD_DIM;
 const Q: usize = HEADS * HEAD_DIM;
 const W: usize = Q + 2 * K;
+// Logits are of the width of the queries, so that each is a token.
+const TABLE: usize = Q;
 
 struct Program {
     fused: bool,
@@ -111,7 +112,7 @@ impl Model for Program {
     }
 }
 
-fn engine(fused: bool, kv: KvFormat) -> MetalEngine<Program> {
+pub fn engine(fused: bool, options: &MetalOptions) -> MetalEngine<impl Model + use<>> {
     let mut random = Random(11);
     let mut data = Data::default();
     let mut weights = |dtype, outputs, inputs| Weights::random(dtype, outputs, inputs, &mut random).packed;
@@ -144,15 +145,15 @@ fn engine(fused: bool, kv: KvFormat) -> MetalEngine<Program> {
     let needs = needs.and(linear_needs(&formats)).and(rope_needs()).and(qkv_needs(formats));
     let source = kernel_source(&needs.files, needs.instantiations.iter().map(String::as_str));
     let library = device.library(&source, "kernels.metal").unwrap();
-    let options = MetalOptions { rows: 32, kv, ..MetalOptions::default() };
-    MetalEngine::open(device, library, data.file(), |_| Ok(program), &options).unwrap()
+    MetalEngine::open(device, library, data.file(), |_| Ok(program), options).unwrap()
 }
 
 /// Steps of few and of many rows.
 #[test]
 fn fused_and_apart_are_the_same() {
     for kv in [KvFormat::F16, KvFormat::Q8_0] {
-        let mut engines = [true, false].map(|fused| engine(fused, kv));
+        let options = MetalOptions { rows: 32, kv, ..MetalOptions::default() };
+        let mut engines = [true, false].map(|fused| engine(fused, &options));
         let sequences = engines.each_mut().map(|engine| engine.begin().unwrap());
         let mut position = 0;
         for count in [1, 3, 9, 1, 8, 30, 2] {

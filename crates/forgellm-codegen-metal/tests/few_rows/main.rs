@@ -1,5 +1,6 @@
 //! Projections of few rows, the fused way to attention, and the embedding: kernels in the simulator, every access checked, against f64.
 
+mod ahead;
 mod embed;
 mod engine;
 mod mat_vec;

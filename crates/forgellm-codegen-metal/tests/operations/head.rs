@@ -8,18 +8,16 @@ use crate::gpu::{Bound, Gpu, Random, download};
 fn top(gpu: &Gpu, logits: &[f32], vocab: usize, k: usize) -> Vec<Vec<(u32, f32)>> {
     let wanted = logits.len() / vocab;
     let top = Top::new(vocab, k);
-    let [results, lists, nans, end] = top.places(wanted);
+    let [lists, nans, end] = top.places(wanted);
     let (logits, scratch) = (gpu.upload(logits), gpu.device.buffer(end, "scratch").unwrap());
+    let results = gpu.output(wanted * top.k() * 2);
     let list_arguments =
         vec![(0, Bound::Buffer(&logits)), (1, Bound::At(&scratch, lists)), (2, Bound::At(&scratch, nans))];
-    let merge_arguments = vec![
-        (0, Bound::At(&scratch, lists)),
-        (1, Bound::At(&scratch, nans)),
-        (2, Bound::At(&scratch, results)),
-    ];
+    let merge_arguments =
+        vec![(0, Bound::At(&scratch, lists)), (1, Bound::At(&scratch, nans)), (2, Bound::Buffer(&results))];
     gpu.run(&[(top.lists(wanted), list_arguments), (top.merge(wanted), merge_arguments)]);
-    let words: Vec<u32> = download(&scratch);
-    words[results / 4..][..wanted * top.k() * 2]
+    let words: Vec<u32> = download(&results);
+    words
         .chunks(top.k() * 2)
         .map(|row| row.chunks(2).map(|pair| (pair[0], f32::from_bits(pair[1]))).collect())
         .collect()

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::runtime::engine::{Engine, Row, RowResult, Token, Want};
-use crate::runtime::generate::{GenerateError, per_second, prefill};
+use crate::runtime::engine::{Engine, RowResult, Want};
+use crate::runtime::generate::{Decoder, GenerateError, best_of, per_second, prefill};
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,19 +104,15 @@ fn time_generation<E: Engine>(
     let sequence = engine.begin()?;
     let start = Instant::now();
     let mut token = 0;
+    let mut decoder = Decoder::new(engine, vec![sequence], Want::Top(1));
     for position in 0..tokens {
         if interrupted.load(Ordering::Relaxed) {
             return Err(GenerateError::Interrupted);
         }
-        let row = Row { token: Token::Id(token), position, sequence, want: Want::Top(1) };
-        let results = engine.step(&[row])?;
-        token = match results.first() {
-            Some(RowResult::Top(top)) => top.first().map_or(0, |&(best, _)| best),
-            _ => {
-                return Err(GenerateError::Contract { wanted: "a most likely token", got: "another result" });
-            }
-        };
+        let results = decoder.next(&[token], position + 1 < tokens)?.unwrap_or_default();
+        token = best_of(results.first().unwrap_or(&RowResult::Nothing))?;
     }
+    decoder.finish()?;
     let time = start.elapsed();
     engine.end(sequence)?;
     Ok(time)

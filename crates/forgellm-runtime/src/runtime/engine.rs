@@ -21,7 +21,7 @@ pub struct Row {
 pub enum Token {
     /// A token id.
     Id(u32),
-    /// The most likely token of row `0` of the step before (so that a GPU can run ahead of the host).
+    /// The most likely token of this row of the step before, so that a GPU can run ahead of the host: see [`RunAhead`].
     ArgmaxOfRow(usize),
 }
 
@@ -170,10 +170,27 @@ pub trait Engine {
     /// error nothing was run and no sequence has changed.
     fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError>;
 
+    /// The way to submit a step before the results of the one before are there, on a device that works while the host does something else.
+    fn run_ahead(&mut self) -> Option<&mut dyn RunAhead> {
+        None
+    }
+
     /// Where the time of all steps up to now went, dearest first; empty unless the engine was opened for profiling.
     fn profile(&self) -> Vec<ProfileEntry> {
         Vec::new()
     }
+}
+
+/// Steps whose results are asked for later.
+///
+/// Rows may continue with [`Token::ArgmaxOfRow`] of a step that is still under way, so that the device need not wait for the host. Steps run
+/// in the order in which they were submitted; sequences hold a step's rows from its submission on.
+pub trait RunAhead {
+    /// Starts a step; see [`Engine::step`]. It may wait for those before.
+    fn submit(&mut self, rows: &[Row]) -> Result<(), EngineError>;
+
+    /// The results of the oldest step that were not collected yet; `None` if there is none.
+    fn collect(&mut self) -> Result<Option<Vec<RowResult>>, EngineError>;
 }
 
 /// Time spent in one kind of work.

@@ -1,5 +1,7 @@
 //! The loop from a prompt to an answer, over any engine.
 
+mod decode;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +11,7 @@ use serde::Serialize;
 
 use crate::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
 use crate::runtime::sampling::{Sampler, SamplingError, SamplingParams, check_logit};
+pub(in crate::runtime) use decode::Decoder;
 
 /// What to continue, and how.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +126,8 @@ pub fn generate<E: Engine>(
 ) -> Result<Generation, GenerateError> {
     let start = Instant::now();
     let mut sampler = Sampler::new(request.sampling)?;
-    let want = if request.sampling.is_plain_greedy() { Want::Top(1) } else { Want::Logits };
+    let is_greedy = request.sampling.is_plain_greedy();
+    let want = if is_greedy { Want::Top(1) } else { Want::Logits };
     let mut history = request.prompt.to_vec();
     let mut ids = Vec::new();
     let mut stats = Stats { prompt_tokens: request.prompt.len(), ..Stats::default() };
@@ -134,12 +138,13 @@ pub fn generate<E: Engine>(
         result => Some(result?),
     };
     stats.prompt_time = start.elapsed();
-    let finish_reason = loop {
+    let mut decoder = Decoder::new(engine, vec![sequence], want);
+    let decoded = (|| loop {
         let Some(result) = next.take().filter(|_| !interrupted.load(Ordering::Relaxed)) else {
-            break FinishReason::Interrupted;
+            return Ok(FinishReason::Interrupted);
         };
         if ids.len() >= request.max_tokens {
-            break FinishReason::Length;
+            return Ok(FinishReason::Length);
         }
         let token = choose(&mut sampler, &result, &history)?;
         if stats.generated_tokens == 0 {
@@ -148,24 +153,26 @@ pub fn generate<E: Engine>(
         }
         stats.generation_time = first_token.elapsed();
         if request.end_ids.contains(&token) {
-            break FinishReason::End;
+            return Ok(FinishReason::End);
         }
         ids.push(token);
         history.push(token);
         stats.generated_tokens = ids.len();
         if on_token(token).is_break() {
-            break FinishReason::Stop;
+            return Ok(FinishReason::Stop);
         }
         if ids.len() >= request.max_tokens {
-            break FinishReason::Length;
+            return Ok(FinishReason::Length);
         }
-        let position = engine.positions(sequence)?;
-        if position >= engine.capacity().positions {
-            break FinishReason::Context;
-        }
-        let row = Row { token: Token::Id(token), position, sequence, want };
-        next = Some(only_result(engine.step(&[row])?)?);
-    };
+        let ahead = is_greedy && ids.len() + 1 < request.max_tokens;
+        let Some(results) = decoder.next(&[token], ahead)? else {
+            return Ok(FinishReason::Context);
+        };
+        next = Some(only_result(results)?);
+    })();
+    let finished = decoder.finish();
+    let finish_reason =
+        decoded.and_then(|reason: FinishReason| finished.map(|()| reason).map_err(GenerateError::from))?;
     Ok(Generation { ids, finish_reason, seed: sampler.seed(), stats })
 }
 
@@ -215,6 +222,14 @@ fn choose(sampler: &mut Sampler, result: &RowResult, history: &[u32]) -> Result<
         RowResult::Logits(logits) => Ok(sampler.sample(logits, history)?),
         RowResult::Nothing => Err(GenerateError::Contract { wanted: "logits", got: "nothing" }),
         RowResult::Hidden(_) => Err(GenerateError::Contract { wanted: "logits", got: "a hidden state" }),
+    }
+}
+
+/// The most likely token of a row of which nothing else is wanted.
+pub(in crate::runtime) fn best_of(result: &RowResult) -> Result<u32, GenerateError> {
+    match result {
+        RowResult::Top(top) => best(top),
+        _ => Err(GenerateError::Contract { wanted: "a most likely token", got: "another result" }),
     }
 }
 
@@ -272,15 +287,39 @@ pub fn generate_together<E: Engine>(
             if !tails[index].is_empty() {
                 continue;
             }
-            let RowResult::Top(top) = result else {
-                return Err(GenerateError::Contract { wanted: "a most likely token", got: "another result" });
-            };
-            answers[index].push(best(&top)?);
+            answers[index].push(best_of(&result)?);
             if answers[index].len() < tokens {
                 tails[index].extend(answers[index].last());
             }
         }
+        let alike = answers.iter().all(|answer| !answer.is_empty() && answer.len() == answers[0].len());
+        if alike && prompts.len() <= engine.capacity().rows {
+            break;
+        }
     }
+    // From here on all do the same, so that the device need not wait for the host.
+    let mut decoder = Decoder::new(engine, sequences.clone(), Want::Top(1));
+    let decoded = (|| {
+        while let Some(length) = answers.first().map(Vec::len).filter(|length| *length < tokens) {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(GenerateError::Interrupted);
+            }
+            let last: Vec<u32> = answers.iter().filter_map(|answer| answer.last().copied()).collect();
+            let results = decoder.next(&last, length + 1 < tokens)?;
+            let results = results.filter(|results| results.len() == answers.len());
+            let wanted = "one result a row";
+            for (answer, result) in answers
+                .iter_mut()
+                .zip(results.ok_or(GenerateError::Contract { wanted, got: "another number" })?)
+            {
+                answer.push(best_of(&result)?);
+            }
+        }
+        Ok(())
+    })();
+    let finished = decoder.finish();
+    decoded?;
+    finished?;
     for sequence in sequences {
         engine.end(sequence)?;
     }

@@ -7,7 +7,7 @@ use crate::runtime::pages::PagedCache;
 
 /// The rows of a step, checked.
 pub struct Checked {
-    /// Token id of each row.
+    /// Token id of each row, or what `best` has for it.
     pub tokens: Vec<u32>,
     /// The sequence of each row, as an index into `sequences`.
     pub sequence_of: Vec<usize>,
@@ -26,7 +26,8 @@ pub struct Limits {
     pub has_hidden_state: bool,
 }
 
-/// Checks rows against the sequences that there are; `best` are the most likely tokens after the rows of the step before.
+/// Checks rows against the sequences that there are; `best` are the most likely tokens after the rows of the step before, or what stands
+/// for them on the device.
 pub fn check(
     rows: &[Row],
     limits: Limits,

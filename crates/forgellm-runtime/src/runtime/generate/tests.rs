@@ -1,5 +1,5 @@
 use super::*;
-use crate::runtime::engine::Capacity;
+use crate::runtime::engine::{Capacity, RunAhead};
 use crate::runtime::tests::{Automaton, expected_continuation};
 
 const VOCAB: usize = 50;
@@ -169,4 +169,59 @@ fn sequences_that_do_not_fit_are_refused() {
     let error = together(&mut engine(9, 4), &PROMPT, 3, 9).unwrap_err();
     assert_eq!(error, GenerateError::Engine(EngineError::TooManySequences(8)));
     assert_eq!(together(&mut engine(9, 4), &[], 3, 1), Err(GenerateError::EmptyPrompt));
+}
+
+/// An engine that runs ahead gives the same, and its sequence ends where that of another engine does.
+#[test]
+fn running_ahead_changes_nothing() {
+    let expected = expected_continuation(&PROMPT, 20, VOCAB);
+    let ends = [expected[6]];
+    let requests = [
+        request(0),
+        request(1),
+        request(2),
+        request(20),
+        Request { end_ids: &ends, ..request(20) },
+        Request {
+            sampling: SamplingParams { temperature: 1.0, seed: Some(5), ..SamplingParams::GREEDY },
+            ..request(9)
+        },
+    ];
+    for positions in [PROMPT.len(), 9, 10, 100] {
+        for request in &requests {
+            for stop_at in [1, 3, usize::MAX] {
+                let answer = |engine: &mut Automaton| {
+                    let sequence = engine.begin().unwrap();
+                    let mut count = 0;
+                    let generation = generate(engine, sequence, request, &NOT_INTERRUPTED, |_| {
+                        count += 1;
+                        if count == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    });
+                    let Generation { ids, finish_reason, .. } = generation.unwrap();
+                    (ids, finish_reason, engine.positions(sequence))
+                };
+                let mut ahead = engine(positions, 4).that_runs_ahead();
+                assert_eq!(answer(&mut ahead), answer(&mut engine(positions, 4)));
+                assert_eq!(ahead.collect(), Ok(None), "everything is collected");
+                let is_greedy = request.sampling.is_plain_greedy();
+                assert!(ahead.most_under_way <= if is_greedy { 2 } else { 1 });
+            }
+        }
+    }
+}
+
+#[test]
+fn the_step_after_is_under_way_while_a_token_is_chosen() {
+    let mut engine = engine(100, 8).that_runs_ahead();
+    run(&mut engine, &request(20)).unwrap();
+    assert_eq!(engine.most_under_way, 2);
+    // No step is run whose result nobody wants.
+    assert_eq!(engine.steps.iter().sum::<usize>(), PROMPT.len() + 19);
+
+    let mut engine = self::engine(100, 8).that_runs_ahead();
+    let prompts: [&[u32]; 2] = [&PROMPT, &PROMPT[..3]];
+    let answers = generate_together(&mut engine, &prompts, 9, &NOT_INTERRUPTED).unwrap();
+    let expected = prompts.map(|prompt| expected_continuation(prompt, 9, VOCAB));
+    assert_eq!(answers, expected);
+    assert_eq!(engine.open_sequences(), 0);
 }

@@ -1,9 +1,11 @@
 //! An engine without a model: the logits of a row are a fixed function of all tokens of its sequence up to there. It honours the
 //! engine contract and refuses what the contract forbids, so it shows what the code above an engine asks of one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
+use crate::runtime::engine::{
+    Capacity, Engine, EngineError, Row, RowResult, RunAhead, SequenceId, Token, Want,
+};
 
 pub(crate) struct Automaton {
     capacity: Capacity,
@@ -13,6 +15,10 @@ pub(crate) struct Automaton {
     argmax: Vec<Option<u32>>,
     /// Rows of each step so far.
     pub(crate) steps: Vec<usize>,
+    /// Results that were not collected, of an engine that runs ahead.
+    submitted: Option<VecDeque<Vec<RowResult>>>,
+    /// The most steps that were under way at a time.
+    pub(crate) most_under_way: usize,
 }
 
 impl Automaton {
@@ -24,7 +30,14 @@ impl Automaton {
             next_sequence: 0,
             argmax: Vec::new(),
             steps: Vec::new(),
+            submitted: None,
+            most_under_way: 0,
         }
+    }
+
+    /// The same, and takes a step before the results of the one before were collected.
+    pub(crate) fn that_runs_ahead(self) -> Automaton {
+        Automaton { submitted: Some(VecDeque::new()), ..self }
     }
 
     fn sequence(&self, sequence: SequenceId) -> Result<&Vec<u32>, EngineError> {
@@ -150,5 +163,24 @@ impl Engine for Automaton {
         self.argmax = argmax;
         self.steps.push(rows.len());
         Ok(results)
+    }
+
+    fn run_ahead(&mut self) -> Option<&mut dyn RunAhead> {
+        self.submitted.is_some().then_some(self as &mut dyn RunAhead)
+    }
+}
+
+impl RunAhead for Automaton {
+    fn submit(&mut self, rows: &[Row]) -> Result<(), EngineError> {
+        let results = self.step(rows)?;
+        if let Some(submitted) = &mut self.submitted {
+            submitted.push_back(results);
+            self.most_under_way = self.most_under_way.max(submitted.len());
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self) -> Result<Option<Vec<RowResult>>, EngineError> {
+        Ok(self.submitted.as_mut().and_then(VecDeque::pop_front))
     }
 }
