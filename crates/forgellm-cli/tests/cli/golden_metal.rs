@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::forge::outcome;
 use crate::golden::{Golden, ids};
 
 /// What the models are compiled for.
@@ -61,6 +62,37 @@ fn check_logits(model: &Golden) {
             assert!(error <= 1e-3, "{} at {position}: NMSE {error:.1e}", case["text"]);
         }
     }
+}
+
+/// A cache of 8 bits is near the golden logits, and not what the other cache gives. Threads mean nothing to a GPU.
+#[test]
+fn golden_metal_options() {
+    let model = Golden::new("smollm2.gguf", "smollm2-135m.json");
+    let case = &model.data["logits"][0];
+    let prompt = ids(&case["ids"]);
+    let logits = |more: &[&str]| {
+        let all = [
+            "eval",
+            "logits",
+            &model.model,
+            "--ids",
+            &prompt,
+            "--top",
+            "1000000",
+            "--target",
+            TARGET,
+            "--json",
+        ];
+        model.json(&[&all, more].concat())
+    };
+    let (half, small) = (logits(&["--kv-cache", "f16"]), logits(&["--kv-cache", "q8_0"]));
+    let expected = case["positions"].as_array().unwrap().last().unwrap();
+    let position = expected["position"].as_u64().unwrap() as usize;
+    let error = |found: &Value| nmse(&found["positions"][position], expected);
+    println!("cache of 8 bits, at {position}: NMSE {:.1e}, of 16: {:.1e}", error(&small), error(&half));
+    assert!(error(&half) < error(&small) && error(&small) < 1e-3);
+    let threads = ["eval", "logits", &model.model, "--ids", "1", "--target", TARGET, "--threads", "2"];
+    outcome(&mut model.place.building(&threads)).failed(2, &["--threads", "on the GPU"]);
 }
 
 /// Over the golden logits of a position.

@@ -16,6 +16,7 @@ use super::profile::Profile;
 use super::run::{Run, Scratch, StepMemory, WANTED_ROWS};
 use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
+use crate::runtime::program::{self, KvFormat, OpenOptions};
 
 /// A compiled model.
 ///
@@ -92,6 +93,23 @@ impl Default for CpuOptions {
     /// All threads, one sequence of the model's length, 512 rows a step, the best instructions, no profile.
     fn default() -> CpuOptions {
         CpuOptions { threads: 0, sequences: 1, positions: None, rows: 512, isa: None, profile: false }
+    }
+}
+
+impl CpuOptions {
+    /// What a program was told, which is refused where it has no meaning.
+    pub fn of_program(options: &OpenOptions) -> Result<CpuOptions, program::OpenError> {
+        if options.kv_cache.is_some_and(|format| format != KvFormat::F16) {
+            let reason = "on a CPU keys and values are kept in f16; leave the option out";
+            return Err(program::OpenError::Option { option: "--kv-cache", reason });
+        }
+        Ok(CpuOptions {
+            threads: options.threads.unwrap_or(0),
+            sequences: options.sequences,
+            positions: Some(options.context),
+            profile: options.profile,
+            ..CpuOptions::default()
+        })
     }
 }
 

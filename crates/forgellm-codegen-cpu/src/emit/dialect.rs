@@ -55,13 +55,7 @@ impl Dialect for CpuDialect {
         w.block("pub fn open(options: &OpenOptions) -> Result<CpuEngine<ForwardPass>, OpenError>", |w| {
             w.line("// The program opens its weights once and keeps them mapped to its end.");
             w.line("let weights: &'static Weights = Box::leak(Box::new(options.weights.clone()));");
-            w.enclosed("let cpu = CpuOptions", " {", "};", |w| {
-                w.line("threads: options.threads.unwrap_or(0),");
-                w.line("sequences: options.sequences,");
-                w.line("positions: Some(options.context),");
-                w.line("profile: options.profile,");
-                w.line("..CpuOptions::default()");
-            });
+            w.line("let cpu = CpuOptions::of_program(options)?;");
             w.line("CpuEngine::open(ForwardPass::bind(weights)?, &cpu).map_err(|error| OpenError::Device(error.to_string()))");
         });
     }

@@ -4,7 +4,7 @@
 //! the same window share page tables and a buffer.
 
 use crate::device::engine::CacheSpec;
-use crate::device::kv_format::KvFormat;
+use crate::device::kv_format::{KvFormat, head_bytes};
 use crate::gpu::{Buffer, Device, GpuError};
 use crate::runtime::pages::PageCopy;
 use crate::runtime::program::OpenError;
@@ -62,10 +62,12 @@ impl CacheMemory {
                 groups.len() - 1
             });
             let unfit = || {
-                let why = format!("heads of {} elements have no {format:?} cache: choose F16", spec.head_dim);
+                let why =
+                    format!("heads of {} elements have no q8_0 cache: use --kv-cache f16", spec.head_dim);
                 OpenError::Device(why)
             };
-            let half_page_bytes = spec.kv_heads * format.head_bytes(PAGE, spec.head_dim).ok_or_else(unfit)?;
+            let half_page_bytes =
+                spec.kv_heads * head_bytes(format, PAGE, spec.head_dim).ok_or_else(unfit)?;
             let before = groups[group].page_bytes;
             groups[group].page_bytes += 2 * half_page_bytes;
             layers.push(LayerCache { spec: CacheSpec { window, ..*spec }, group, before, half_page_bytes });

@@ -18,7 +18,7 @@ use crate::runtime::engine::{
     Capacity, Engine, EngineError, ProfileEntry, Row, RowResult, RunAhead, SequenceId,
 };
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
-use crate::runtime::program::OpenError;
+use crate::runtime::program::{OpenError, OpenOptions};
 use crate::runtime::weights::Weights as WeightsFile;
 
 /// A compiled model: it encodes its operations.
@@ -88,6 +88,23 @@ impl Default for MetalOptions {
     /// One sequence of the model's length, 512 rows a step, f16 in the cache, no profile.
     fn default() -> MetalOptions {
         MetalOptions { sequences: 1, positions: None, rows: 512, kv: KvFormat::F16, profile: false }
+    }
+}
+
+impl MetalOptions {
+    /// What a program was told, which is refused where it has no meaning.
+    pub fn of_program(options: &OpenOptions) -> Result<MetalOptions, OpenError> {
+        if options.threads.is_some() {
+            let reason = "it computes on the GPU; leave the option out";
+            return Err(OpenError::Option { option: "--threads", reason });
+        }
+        Ok(MetalOptions {
+            sequences: options.sequences,
+            positions: Some(options.context),
+            kv: options.kv_cache.unwrap_or_default(),
+            profile: options.profile,
+            ..MetalOptions::default()
+        })
     }
 }
 

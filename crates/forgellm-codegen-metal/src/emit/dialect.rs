@@ -60,12 +60,7 @@ impl Dialect for MetalDialect {
             w.line("let unfit = |error: GpuError| OpenError::Device(error.to_string());");
             w.line("let device = Device::open().map_err(unfit)?;");
             w.line("let library = kernels::library(&device).map_err(unfit)?;");
-            w.enclosed("let metal = MetalOptions", " {", "};", |w| {
-                w.line("sequences: options.sequences,");
-                w.line("positions: Some(options.context),");
-                w.line("profile: options.profile,");
-                w.line("..MetalOptions::default()");
-            });
+            w.line("let metal = MetalOptions::of_program(options)?;");
             w.line("let weights = options.weights.clone();");
             w.line("MetalEngine::open(device, library, weights, ForwardPass::bind, &metal)");
         });
@@ -76,8 +71,14 @@ impl Dialect for MetalDialect {
         w.block("impl MetalModel<ForwardPass>", |w| {
             w.line("/// The model with an empty sequence, on this machine's GPU.");
             w.block("pub fn new(weights: Arc<WeightsFile>) -> Result<MetalModel<ForwardPass>, OpenError>", |w| {
-                w.line("let context = PROGRAM.default_context;");
-                w.line("let options = OpenOptions { weights, threads: None, context, sequences: 1, profile: false };");
+                w.enclosed("let options = OpenOptions", " {", "};", |w| {
+                    w.line("weights,");
+                    w.line("threads: None,");
+                    w.line("context: PROGRAM.default_context,");
+                    w.line("sequences: 1,");
+                    w.line("kv_cache: None,");
+                    w.line("profile: false,");
+                });
                 w.line("MetalModel::over(open(&options)?).map_err(|error| OpenError::Device(error.to_string()))");
             });
         });

@@ -1,7 +1,7 @@
 //! A simulated GPU, and KV caches in shuffled pages on it.
 
 use forgellm_codegen_metal::device::kernels::KernelNeeds;
-use forgellm_codegen_metal::device::kv_format::KvFormat;
+use forgellm_codegen_metal::device::kv_format::{KvFormat, head_bytes};
 use forgellm_codegen_metal::device::launch::Launch;
 use forgellm_codegen_metal::gpu::{Buffer, Device, Library, Options};
 use forgellm_codegen_metal::kernel_source;
@@ -119,7 +119,7 @@ pub struct Kv {
 impl Kv {
     /// Pages full of zeros.
     pub fn zeros(format: KvFormat, pages: usize, kv_heads: usize, head_dim: usize) -> Kv {
-        let bytes = pages * kv_heads * format.head_bytes(PAGE, head_dim).unwrap();
+        let bytes = pages * kv_heads * head_bytes(format, PAGE, head_dim).unwrap();
         Kv { format, kv_heads, head_dim, bytes: vec![0; bytes] }
     }
 
@@ -183,7 +183,7 @@ impl Kv {
 
     /// The first byte of a head of a position, and of its scales.
     fn at(&self, (page, place): (usize, usize), kv_head: usize) -> (usize, usize) {
-        let head = (page * self.kv_heads + kv_head) * self.format.head_bytes(PAGE, self.head_dim).unwrap();
+        let head = (page * self.kv_heads + kv_head) * head_bytes(self.format, PAGE, self.head_dim).unwrap();
         match self.format {
             KvFormat::F16 => (head + place * self.head_dim * 2, 0),
             KvFormat::Q8_0 => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::runtime::program::ProgramSpec;
+use crate::runtime::program::{KvFormat, ProgramSpec};
 use crate::runtime::sampling::SamplingParams;
 use crate::runtime::tokenizer::{NotAnId, parse_ids};
 
@@ -52,6 +52,9 @@ pub struct ModelArguments {
     /// Positions that the context can hold
     #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
     pub context: Option<usize>,
+    /// How keys and values are stored: q8_0 takes about half the memory of f16 [default: f16]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub kv_cache: Option<KvFormat>,
     /// Print where the time went, to standard error
     #[arg(long, global = true)]
     pub profile: bool,

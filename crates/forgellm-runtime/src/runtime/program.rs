@@ -72,8 +72,21 @@ pub struct OpenOptions {
     pub context: usize,
     /// Sequences that must be able to exist at a time.
     pub sequences: usize,
+    /// How the cache stores keys and values; none leaves it to the device layer.
+    pub kv_cache: Option<KvFormat>,
     /// Whether times are to be taken for [`Engine::profile`].
     pub profile: bool,
+}
+
+/// How a KV cache stores keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum KvFormat {
+    /// Half precision
+    #[default]
+    F16,
+    /// 8 bits, and a scale for 32 elements
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 /// Why a device layer did not open.
@@ -93,6 +106,14 @@ pub enum OpenError {
     /// The device is missing or unfit.
     #[error("the device cannot be used: {0}")]
     Device(String),
+    /// An option has no meaning for this device.
+    #[error("{option} cannot be used with this program: {reason}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
 }
 
 /// The whole program; `open` is the device layer's.

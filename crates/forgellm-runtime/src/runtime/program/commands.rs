@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::runtime::bench::{BenchOptions, bench};
 use crate::runtime::chat_template::{ChatTemplate, Message, Origin, TokenTexts};
-use crate::runtime::cli::{Arguments, Command, GenerateArguments};
+use crate::runtime::cli::{Arguments, Command, GenerateArguments, ModelArguments};
 use crate::runtime::engine::Engine;
 use crate::runtime::generate::{FinishReason, GenerateError, Request, generate, generate_together};
 use crate::runtime::program::answer::Answer;
@@ -255,8 +255,8 @@ impl<E: Engine> Context<'_, '_, E> {
                 !self.interrupted.load(Ordering::Relaxed)
             });
         }
-        let (threads, profile) = (model.threads, model.profile);
-        Ok((self.open)(&OpenOptions { weights, threads, context, sequences, profile })?)
+        let &ModelArguments { threads, kv_cache, profile, .. } = model;
+        Ok((self.open)(&OpenOptions { weights, threads, context, sequences, kv_cache, profile })?)
     }
 
     /// The ids with the token that begins a text, if the model wants it and a template has not written it already.

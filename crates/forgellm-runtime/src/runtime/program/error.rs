@@ -79,7 +79,7 @@ impl ProgramError {
     /// The exit code: 1 failure, 2 usage, 130 interrupted; 0 if only the reader of our output has left.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ProgramError::Usage(_) => EXIT_USAGE,
+            ProgramError::Usage(_) | ProgramError::Open(OpenError::Option { .. }) => EXIT_USAGE,
             ProgramError::Sampling(SamplingError::OutOfRange { .. }) => EXIT_USAGE,
             ProgramError::Interrupted | ProgramError::Generate(GenerateError::Interrupted) => {
                 EXIT_INTERRUPTED
