@@ -10,10 +10,13 @@ use super::kv_format::KvFormat;
 use super::memory::{Arena, Scratch, StepLayout, StepRows};
 use super::record::Profile;
 use super::run::{Run, WANTED_ROWS};
+use super::selfcheck::{Checker, steps};
 use super::weights::Weights;
 use crate::gpu::{Device, GpuError, Library, Queue};
 use crate::runtime::buffer::AnyBuffer;
-use crate::runtime::engine::{Capacity, Engine, EngineError, ProfileEntry, Row, RowResult, SequenceId};
+use crate::runtime::engine::{
+    Capacity, CheckEntry, Engine, EngineError, ProfileEntry, Row, RowResult, SequenceId,
+};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
 use crate::runtime::program::OpenError;
 use crate::runtime::weights::Weights as WeightsFile;
@@ -101,6 +104,8 @@ pub struct MetalEngine<M> {
     step_rows: StepRows,
     scratch: Scratch,
     profile: Option<Profile>,
+    /// While the kernels are checked.
+    checker: Option<Checker>,
     /// Most likely token after each row of the last step.
     best: Vec<Option<u32>>,
     /// Why no step can be run any more.
@@ -141,6 +146,7 @@ impl<M: Model> MetalEngine<M> {
             step_rows: StepRows::new(&device, layout).map_err(gpu)?,
             scratch: Scratch::default(),
             profile: options.profile.then(Profile::default),
+            checker: None,
             queue: device.queue().map_err(gpu)?,
             kernels: Kernels::new(device.clone(), library),
             device,
@@ -167,6 +173,27 @@ impl<M: Model> MetalEngine<M> {
         let measured = std::mem::replace(&mut self.profile, before);
         result?;
         Ok(measured.as_ref().map(Profile::entries).unwrap_or_default())
+    }
+
+    /// Compares what `work` runs with its references, kernel by kernel, and gives the checker back.
+    pub(crate) fn checked<T>(
+        &mut self,
+        checker: Checker,
+        work: impl FnOnce(&mut MetalEngine<M>) -> T,
+    ) -> (T, Checker) {
+        self.checker = Some(checker);
+        let result = work(self);
+        (result, self.checker.take().unwrap_or_default())
+    }
+
+    /// The windows of the layers' caches that can be felt.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = usize> {
+        self.caches.windows().flatten()
+    }
+
+    /// Whether [`Want::Hidden`](crate::runtime::engine::Want) can be answered.
+    pub(crate) fn has_hidden_state(&self) -> bool {
+        self.spec.hidden.is_some()
     }
 }
 
@@ -205,6 +232,13 @@ impl<M: Model> Engine for MetalEngine<M> {
 
     fn profile(&self) -> Vec<ProfileEntry> {
         self.profile.as_ref().map(Profile::entries).unwrap_or_default()
+    }
+
+    fn self_check(
+        &mut self,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Vec<CheckEntry>>, EngineError> {
+        steps::check(self, progress).map(Some)
     }
 }
 

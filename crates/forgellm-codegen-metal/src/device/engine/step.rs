@@ -152,9 +152,10 @@ impl<M: Model> MetalEngine<M> {
         if let Some(error) = failed {
             return Err(error);
         }
-        match &mut self.profile {
-            Some(profile) => profile.run(&self.queue, &items),
-            None => record::run(&self.queue, &items),
+        match (&mut self.checker, &mut self.profile) {
+            (Some(checker), _) => checker.run(&self.queue, &items),
+            (None, Some(profile)) => profile.run(&self.queue, &items),
+            (None, None) => record::run(&self.queue, &items),
         }
         .map_err(|error| error.to_string())?;
         self.scratch.free_retired();
