@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
+use crate::runtime::engine::{
+    Capacity, CheckEntry, Engine, EngineError, Row, RowResult, SequenceId, Token, Want,
+};
 
 pub(crate) struct Automaton {
     capacity: Capacity,
@@ -13,6 +15,8 @@ pub(crate) struct Automaton {
     argmax: Vec<Option<u32>>,
     /// Rows of each step so far.
     pub(crate) steps: Vec<usize>,
+    /// What a self-check gives; without it, this is an engine that has none.
+    pub(crate) checked: Option<Vec<CheckEntry>>,
 }
 
 impl Automaton {
@@ -24,6 +28,7 @@ impl Automaton {
             next_sequence: 0,
             argmax: Vec::new(),
             steps: Vec::new(),
+            checked: None,
         }
     }
 
@@ -150,5 +155,15 @@ impl Engine for Automaton {
         self.argmax = argmax;
         self.steps.push(rows.len());
         Ok(results)
+    }
+
+    fn self_check(
+        &mut self,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Vec<CheckEntry>>, EngineError> {
+        // An engine takes two sequences.
+        let both = [self.begin()?, self.begin()?];
+        both.into_iter().try_for_each(|sequence| self.end(sequence))?;
+        Ok(if progress(0, 2) { self.checked.clone() } else { Some(Vec::new()) })
     }
 }
