@@ -1,19 +1,19 @@
 //! The self-check: whether this machine's shader compiler and GPU compute what the kernels say.
 //!
-//! The model's own forward pass runs in steps of many shapes ([`steps`]), each kernel in a command buffer of its own. Before a kernel runs, its
+//! The model's own forward pass runs in steps of many shapes (`steps`), each kernel in a command buffer of its own. Before a kernel runs, its
 //! reference computes in f64, from the very memory that the kernel will read, what a sample of its results must be; afterwards they are compared.
 //! So a kernel answers for its own mistakes only, and none is left out: one without a reference is a failure.
 //!
 //! A reference is a function with the signature of its kernel: it reads function constants and buffers by the indices that the kernel's text
-//! declares. It says how far off a right result may be, from the number of terms and the formats ([`tolerance`]).
+//! declares. It says how far off a right result may be, from the number of terms and the formats (`tolerance`).
 //!
 //! | kernels | files |
 //! |---|---|
-//! | what a kernel was called with, and what it gave | [`call`], [`expected`] |
-//! | `mat_vec`, `gemm` | [`projection`], [`matrix`] |
-//! | `qkv`, `qkv_rope`, `rope`, `kv_write` | [`qkv`], [`rope`], [`cache`] |
-//! | `attention`, `attention_combine` | [`attention`] |
-//! | `embed`, `rms_norm`, `element_*`, `select_wanted`, `slice`, `top_*` | [`embed`], [`norm`], [`elementwise`], [`rows`], [`top`] |
+//! | what a kernel was called with, and what it gave | `call`, `expected` |
+//! | `mat_vec`, `gemm` | `projection`, `matrix` |
+//! | `qkv`, `qkv_rope`, `rope`, `kv_write` | `qkv`, `rope`, `cache` |
+//! | `attention`, `attention_combine` | `attention` |
+//! | `embed`, `rms_norm`, `element_*`, `select_wanted`, `slice`, `top_*` | `embed`, `norm`, `elementwise`, `rows`, `top` |
 
 pub mod activation;
 mod attention;
@@ -61,14 +61,10 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("top_merge_", top::merge),
 ];
 
-/// What a call must give.
-fn expected(call: &Call<'_>) -> Result<Vec<Expected>, Unchecked> {
-    let name = call.name();
+/// The reference of the kernel of this name.
+fn reference(name: &str) -> Option<Reference> {
     let fits = |known: &str| if known.ends_with('_') { name.starts_with(known) } else { name == known };
-    let Some((_, reference)) = REFERENCES.iter().find(|(known, _)| fits(known)) else {
-        return Err(Unchecked("it has no reference in device/selfcheck".into()));
-    };
-    reference(call)
+    REFERENCES.iter().find(|(known, _)| fits(known)).map(|(_, reference)| *reference)
 }
 
 /// Runs what steps dispatch, and keeps what it found out about each kernel.
@@ -116,7 +112,10 @@ fn check(queue: &Queue, recorded: &Recorded, entry: &mut CheckEntry) -> Result<(
     entry.calls += 1;
     let call = Call::new(recorded);
     // The kernel may write where it reads, so the reference comes first.
-    let expected = expected(&call);
+    let expected = match reference(call.name()) {
+        Some(reference) => reference(&call),
+        None => Err(Unchecked("it has no reference in device/selfcheck".into())),
+    };
     if let Err(error) = recorded.run_alone(queue) {
         entry.failure.get_or_insert_with(|| format!("the GPU did not run it: {error}"));
         return Err(error);
@@ -131,4 +130,51 @@ fn check(queue: &Queue, recorded: &Recorded, entry: &mut CheckEntry) -> Result<(
         entry.failure.get_or_insert_with(|| format!("it cannot be checked: {why}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reference;
+    use crate::device::attention::attention_needs;
+    use crate::device::elementwise::elementwise_needs;
+    use crate::device::embed::embed_needs;
+    use crate::device::format::{F16, Format};
+    use crate::device::head::top_needs;
+    use crate::device::linear::linear_needs;
+    use crate::device::qkv::qkv_needs;
+    use crate::device::rope::rope_needs;
+    use crate::device::rows::rows_needs;
+    use crate::kernel_source;
+
+    /// Names of templates are those of their instantiations; all others stand in the text.
+    #[test]
+    fn every_kernel_has_a_reference() {
+        let needs = linear_needs(&[F16::INFO])
+            .and(qkv_needs([F16::INFO; 3]))
+            .and(attention_needs(64))
+            .and(embed_needs(F16::INFO))
+            .and(elementwise_needs())
+            .and(rope_needs())
+            .and(rows_needs())
+            .and(top_needs());
+        let text = kernel_source(&needs.files, needs.instantiations.iter().map(String::as_str));
+        let instantiated = text.split("host_name(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let mut named: Vec<&str> = instantiated.collect();
+        assert!(named.len() > 20, "{named:?}");
+        let mut template = false;
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("kernel void ").and_then(|rest| rest.split('(').next())
+                && !template
+            {
+                named.push(name);
+            }
+            template = line.starts_with("template ");
+        }
+        assert!(
+            ["rope", "kv_write", "attention_combine", "element_add"].iter().all(|name| named.contains(name))
+        );
+        let without: Vec<&&str> = named.iter().filter(|name| reference(name).is_none()).collect();
+        assert!(without.is_empty(), "{without:?} have no reference in device/selfcheck");
+        assert!(reference("ropes").is_none());
+    }
 }

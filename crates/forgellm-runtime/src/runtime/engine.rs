@@ -177,7 +177,7 @@ pub trait Engine {
 
     /// Compares what the device computes with references, kernel by kernel; `None` if this device layer has no such check.
     ///
-    /// It takes two sequences of the engine's and ends them again. `progress` hears how much of how much is done, and says whether to go on; what
+    /// It takes up to two sequences of the engine, and ends them again. `progress` hears how much of how much is done, and says whether to go on; what
     /// was found out until then is given in any case. A device that fails is an error only if no entry says why.
     fn self_check(
         &mut self,

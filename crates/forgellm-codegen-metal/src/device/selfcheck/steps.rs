@@ -29,16 +29,15 @@ const STEPS: &[Step] = &[
     Step([3, 2], Want::Top(1), Want::Top(1)),
 ];
 
-/// Runs all steps in two sequences of the engine's, which are ended again. `progress` hears how many steps are done, and says whether to go on.
+/// Runs all steps in two sequences of the engine, or one if there is no other, which are ended again. `progress` hears how many steps are done, and says whether to go on.
 ///
 /// What the engine has no room for is left out. An error is given if no kernel is to blame for it.
 pub(crate) fn check<M: Model>(
     engine: &mut MetalEngine<M>,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Vec<CheckEntry>, EngineError> {
-    let capacity = engine.capacity();
     let first = engine.begin()?;
-    let second = if capacity.sequences > 1 { Some(engine.begin()?) } else { None };
+    let second = engine.begin().ok();
     let mut rows = Rows { engine, sequences: [Some(first), second], given: 0, continued: None };
     let (result, entries) = rows.run(progress);
     for sequence in [Some(first), second].into_iter().flatten() {

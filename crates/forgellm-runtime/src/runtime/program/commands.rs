@@ -207,7 +207,7 @@ impl<E: Engine> Context<'_, '_, E> {
 
     fn self_check(&mut self) -> Result<(), ProgramError> {
         let mut engine = self.engine(self.spec.default_context, 2)?;
-        let mut notice = Notice::new("checking the kernels", false);
+        let mut notice = Notice::new("checking the kernels", self.arguments.generate.quiet);
         let entries = engine.self_check(&mut |done, total| {
             notice.steps(done, total);
             !self.interrupted.load(Ordering::Relaxed)
