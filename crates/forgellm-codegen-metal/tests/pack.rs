@@ -1,13 +1,14 @@
-//! Packing of every type, against a reader of planes that follows the documentation of `device::format`.
+//! Packing of every type, against the reader of planes of the self-check, which follows the documentation of `device::format`.
 
 #[path = "it/blocks.rs"]
 mod blocks;
 
 use blocks::random_matrix;
 use forgellm_codegen_metal::device::format::{FORMATS, PLANE_ALIGNMENT, PlaneLayout};
+use forgellm_codegen_metal::device::selfcheck::matrix::{Element, elements};
 use forgellm_codegen_metal::pack::{self, PackError};
 use forgellm_frontend::ir::DType;
-use forgellm_frontend::quant::{self, E2M1_DOUBLED, IQ4_VALUES};
+use forgellm_frontend::quant;
 
 #[test]
 fn planes_hold_what_the_blocks_held() {
@@ -20,13 +21,17 @@ fn planes_hold_what_the_blocks_held() {
                 quant::dequantize(dtype, &gguf, &mut expected).unwrap();
                 let planes = packed(dtype, outputs, inputs, &gguf);
                 let layout = pack::format_of(dtype).layout(outputs, inputs).unwrap();
-                for (i, expected) in expected.iter().enumerate() {
-                    let found = element(dtype, &planes, &layout, i / inputs, i % inputs);
-                    assert_eq!(
-                        found.to_bits(),
-                        expected.to_bits(),
-                        "{dtype} {outputs} x {inputs}, element {i}"
-                    );
+                for (number, expected) in expected.chunks(inputs).enumerate() {
+                    let found = row(dtype, &planes, &layout, number, inputs);
+                    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+                        // The blocks' reference computes in f32.
+                        let error = (found.value - f64::from(*expected)).abs();
+                        let rounding = 2.0 * f64::from(f32::EPSILON) * found.size;
+                        assert!(
+                            error <= rounding,
+                            "{dtype} {outputs} x {inputs}, {number}, {i}: {found:?}, {expected}"
+                        );
+                    }
                 }
             }
         }
@@ -38,10 +43,9 @@ fn rows_of_floats_are_padded_with_zeros() {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         let planes = packed(dtype, 3, 33, &random_matrix(dtype, 3, 33, 1.0, 3));
         let layout = pack::format_of(dtype).layout(3, 33).unwrap();
-        for row in 0..3 {
-            for column in 33..64 {
-                assert_eq!(element(dtype, &planes, &layout, row, column), 0.0);
-            }
+        for number in 0..3 {
+            let row = row(dtype, &planes, &layout, number, 64);
+            assert!(row[33..].iter().all(|element| element.value == 0.0));
         }
     }
 }
@@ -91,63 +95,11 @@ fn packed(dtype: DType, outputs: usize, inputs: usize, gguf: &[u8]) -> Vec<u8> {
     planes
 }
 
-/// An element as the documentation of the planes says, computed in the order of operations of `quant`.
-fn element(dtype: DType, planes: &[u8], layout: &PlaneLayout, row: usize, column: usize) -> f32 {
-    let bytes = |plane: usize| &planes[layout.offsets[plane] + row * layout.row_bytes[plane]..];
-    let bits = |plane: usize, width: usize| {
-        let quads = 8 / width;
-        let (quad, b) = (column % 32 / 4, column % 4);
-        let group = &bytes(plane)[column / 32 * 4 * width..];
-        group[4 * (quad / quads) + b] >> (width * (quad % quads)) & (u8::MAX >> (8 - width))
-    };
-    let half = |plane: usize, index: usize| {
-        let at = &bytes(plane)[2 * index..];
-        half::f16::from_le_bytes([at[0], at[1]]).to_f32()
-    };
-    let (group, block) = (column / 32, column / 256);
-    let signed = |plane: usize, index: usize| f32::from(bytes(plane)[index] as i8);
-    let k_scale = |plane: usize| {
-        let (scale, minimum) = (bytes(plane)[2 * group], bytes(plane)[2 * group + 1]);
-        (half(plane + 1, 2 * block) * f32::from(scale), half(plane + 1, 2 * block + 1) * f32::from(minimum))
-    };
-    let five = |high: usize| f32::from(bits(0, 4) | bits(high, 1) << 4);
-    match dtype {
-        DType::F32 => f32::from_le_bytes(bytes(0)[4 * column..][..4].try_into().unwrap()),
-        DType::F16 => half(0, column),
-        DType::BF16 => f32::from_le_bytes([0, 0, bytes(0)[2 * column], bytes(0)[2 * column + 1]]),
-        DType::Q4_0 => half(1, group) * (f32::from(bits(0, 4)) - 8.0),
-        DType::Q4_1 => half(1, 2 * group) * f32::from(bits(0, 4)) + half(1, 2 * group + 1),
-        DType::Q5_0 => half(2, group) * (five(1) - 16.0),
-        DType::Q5_1 => half(2, 2 * group) * five(1) + half(2, 2 * group + 1),
-        DType::Q8_0 => signed(0, column) * half(1, group),
-        DType::Q2_K => {
-            let packed = bytes(1)[column / 16];
-            let scale = half(2, 2 * block) * f32::from(packed & 15);
-            scale * f32::from(bits(0, 2)) - half(2, 2 * block + 1) * f32::from(packed >> 4)
-        }
-        DType::Q3_K => {
-            half(3, block) * signed(2, column / 16) * (f32::from(bits(0, 2) | bits(1, 1) << 2) - 4.0)
-        }
-        DType::Q4_K => {
-            let (scale, minimum) = k_scale(1);
-            scale * f32::from(bits(0, 4)) - minimum
-        }
-        DType::Q5_K => {
-            let (scale, minimum) = k_scale(2);
-            scale * five(1) - minimum
-        }
-        DType::Q6_K => {
-            half(3, block) * signed(2, column / 16) * (f32::from(bits(0, 4) | bits(1, 2) << 4) - 32.0)
-        }
-        DType::Q8_K => {
-            let d = bytes(1)[4 * block..][..4].try_into().unwrap();
-            f32::from_le_bytes(d) * signed(0, column)
-        }
-        DType::IQ4_NL => half(1, group) * f32::from(IQ4_VALUES[usize::from(bits(0, 4))]),
-        DType::IQ4_XS => half(2, block) * signed(1, group) * f32::from(IQ4_VALUES[usize::from(bits(0, 4))]),
-        DType::MXFP4 => {
-            let scale = quant::BlockMxfp4 { e: bytes(1)[group], qs: [0; 16] }.half_scale();
-            scale * f32::from(E2M1_DOUBLED[usize::from(bits(0, 4))])
-        }
-    }
+/// The elements of a row.
+fn row(dtype: DType, planes: &[u8], layout: &PlaneLayout, row: usize, columns: usize) -> Vec<Element> {
+    let bytes = std::array::from_fn(|plane| {
+        let bytes = layout.row_bytes[plane];
+        &planes[layout.offsets[plane] + row * bytes..][..bytes]
+    });
+    elements(pack::format_of(dtype), &bytes, columns).unwrap()
 }

@@ -8,5 +8,6 @@ mod golden;
 mod golden_metal;
 #[cfg(unix)]
 mod programs;
+mod selfcheck;
 mod synthetic;
 mod wheels;

@@ -11,11 +11,12 @@ use super::kv_format::KvFormat;
 use super::memory::{Arena, Scratch, StepLayout, StepRows};
 use super::record::Profile;
 use super::run::{Run, WANTED_ROWS};
+use super::selfcheck::{Checker, steps};
 use super::weights::Weights;
 use crate::gpu::{Device, GpuError, Library, Queue};
 use crate::runtime::buffer::AnyBuffer;
 use crate::runtime::engine::{
-    Capacity, Engine, EngineError, ProfileEntry, Row, RowResult, RunAhead, SequenceId,
+    Capacity, CheckEntry, Engine, EngineError, ProfileEntry, Row, RowResult, RunAhead, SequenceId,
 };
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
 use crate::runtime::program::{OpenError, OpenOptions};
@@ -130,6 +131,8 @@ pub struct MetalEngine<M> {
     steps: VecDeque<step::Step>,
     scratch: Scratch,
     profile: Option<Profile>,
+    /// While the kernels are checked.
+    checker: Option<Checker>,
     /// Most likely token after each row of the last step, or what stands for it while the step runs.
     best: Vec<Option<u32>>,
     /// Why no step can be run any more.
@@ -176,6 +179,7 @@ impl<M: Model> MetalEngine<M> {
             steps: VecDeque::new(),
             scratch: Scratch::default(),
             profile: options.profile.then(Profile::default),
+            checker: None,
             queue: device.queue().map_err(gpu)?,
             kernels: Kernels::new(device.clone(), library),
             device,
@@ -202,6 +206,27 @@ impl<M: Model> MetalEngine<M> {
         let measured = std::mem::replace(&mut self.profile, before);
         result?;
         Ok(measured.as_ref().map(Profile::entries).unwrap_or_default())
+    }
+
+    /// Compares what `work` runs with its references, kernel by kernel, and gives the checker back.
+    pub(crate) fn checked<T>(
+        &mut self,
+        checker: Checker,
+        work: impl FnOnce(&mut MetalEngine<M>) -> T,
+    ) -> (T, Checker) {
+        self.checker = Some(checker);
+        let result = work(self);
+        (result, self.checker.take().unwrap_or_default())
+    }
+
+    /// The windows of the layers' caches that can be felt.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = usize> {
+        self.caches.windows().flatten()
+    }
+
+    /// Whether [`Want::Hidden`](crate::runtime::engine::Want) can be answered.
+    pub(crate) fn has_hidden_state(&self) -> bool {
+        self.spec.hidden.is_some()
     }
 }
 
@@ -245,6 +270,13 @@ impl<M: Model> Engine for MetalEngine<M> {
 
     fn profile(&self) -> Vec<ProfileEntry> {
         self.profile.as_ref().map(Profile::entries).unwrap_or_default()
+    }
+
+    fn self_check(
+        &mut self,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Vec<CheckEntry>>, EngineError> {
+        steps::check(self, progress).map(Some)
     }
 }
 

@@ -8,6 +8,7 @@
 //! | engine contract, sequences, results | [`engine`], [`model`] |
 //! | encoding of a step | [`run`], [`kernels`] |
 //! | memory | [`memory`], [`cache`], [`weights`] |
+//! | check of each kernel on this machine | [`selfcheck`] |
 //!
 //! Everything here talks to `crate::gpu`, the one module that differs between a Mac and the simulator.
 
@@ -34,6 +35,7 @@ pub(crate) mod record;
 pub mod rope;
 pub mod rows;
 pub mod run;
+pub mod selfcheck;
 pub mod weights;
 
 pub use crate::runtime::buffer::{AnyBuffer, Buffer, RowKind, Rows, Wanted, WantedBuffer};

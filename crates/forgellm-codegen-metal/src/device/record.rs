@@ -1,10 +1,10 @@
-//! What a step dispatches: recorded first, so that it can be encoded at once or, for a profile, one kernel at a time.
+//! What a step dispatches: recorded first, so that it can be encoded at once or, for a profile or a check, one kernel at a time.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::gpu::{Buffer, Encoder, GpuError, Pending, Pipeline, Queue};
+use crate::gpu::{Buffer, Constant, Encoder, GpuError, Pending, Pipeline, Queue, Timing};
 use crate::runtime::engine::ProfileEntry;
 
 /// A part of a step.
@@ -17,9 +17,11 @@ pub(crate) enum Item {
 
 /// A dispatch with all that it needs.
 pub(crate) struct Recorded {
-    /// The kernel, for the profile.
+    /// The kernel, for profile and check.
     pub(crate) function: String,
     pub(crate) pipeline: Rc<Pipeline>,
+    /// What the pipeline is specialised by, for the check.
+    pub(crate) constants: Vec<Constant>,
     /// Index, buffer, offset.
     pub(crate) buffers: Vec<(usize, Buffer, usize)>,
     /// Index and small data.
@@ -38,6 +40,13 @@ impl Recorded {
             encoder.bytes(*index, bytes);
         }
         encoder.dispatch(self.threadgroups, self.threads);
+    }
+
+    /// Runs it in a command buffer of its own, and waits for it.
+    pub(crate) fn run_alone(&self, queue: &Queue) -> Result<Timing, GpuError> {
+        let mut commands = queue.commands(&self.function)?;
+        self.encode(&mut commands.encoder(false, &self.function));
+        commands.commit().wait()
     }
 }
 
@@ -64,9 +73,7 @@ impl Profile {
     pub(crate) fn run(&mut self, queue: &Queue, items: &[Item]) -> Result<(), GpuError> {
         for item in items {
             let Item::Dispatch(recorded) = item else { continue };
-            let mut commands = queue.commands(&recorded.function)?;
-            recorded.encode(&mut commands.encoder(false, &recorded.function));
-            let timing = commands.commit().wait()?;
+            let timing = recorded.run_alone(queue)?;
             let (calls, time) = self.0.entry(recorded.function.clone()).or_default();
             *calls += 1;
             *time += Duration::from_secs_f64(timing.gpu_seconds.max(0.0));

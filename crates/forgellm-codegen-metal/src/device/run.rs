@@ -203,6 +203,7 @@ impl<'r> Run<'r> {
         self.recorded.borrow_mut().push(Item::Dispatch(Recorded {
             function: dispatch.function.to_owned(),
             pipeline,
+            constants: dispatch.constants.to_vec(),
             buffers: buffers.map(|(index, place)| (*index, place.buffer.clone(), place.offset)).collect(),
             bytes: bytes.map(|(index, bytes)| (*index, bytes.to_vec())).collect(),
             threadgroups: dispatch.threadgroups,

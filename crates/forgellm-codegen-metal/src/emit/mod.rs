@@ -62,6 +62,7 @@ pub(crate) fn readme(plan: &Plan, program: &Program, gpu: Gpu) -> String {
          ```sh\n\
          cargo build --release\n\
          ./target/release/{name} --weights {WEIGHTS_FILE} --tokenizer {TOKENIZER_FILE} \"The capital of France is\"\n\
+         ./target/release/{name} selfcheck    # each kernel on this GPU against a reference\n\
          ./target/release/{name} --help\n\
          ```\n\n\
          The program looks for `{WEIGHTS_FILE}` ({megabytes:.0} MB) and `{TOKENIZER_FILE}` beside itself; the flags name other places.\n\n\

@@ -4,6 +4,7 @@ use forgellm_codegen_metal::device::elementwise::Activation;
 use forgellm_codegen_metal::device::gemm::{Gemm, GemmPart};
 use forgellm_codegen_metal::device::mat_vec::{MAX_ROWS, MatVec, mat_vec_needs};
 use forgellm_codegen_metal::device::prologue::Prologue;
+use forgellm_codegen_metal::device::selfcheck::activation;
 use forgellm_codegen_metal::pack::format_of;
 use forgellm_frontend::ir::DType;
 
@@ -164,7 +165,7 @@ impl Data {
             if let Some(activation) = case.gate {
                 let factors = columns.split_off(self.width);
                 for (column, factor) in columns.iter_mut().zip(factors) {
-                    *column = exact_activation(activation, *column) * factor;
+                    *column = activation::exact(activation, *column) * factor;
                 }
             }
             if case.residual != Residual::None {
@@ -175,26 +176,6 @@ impl Data {
             results.extend(columns);
         }
         (results, sums)
-    }
-}
-
-fn exact_activation(activation: Activation, x: f64) -> f64 {
-    match activation {
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::GeluTanh => {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
-            0.5 * x * (1.0 + inner.tanh())
-        }
-        // erf by its series, which converges for the arguments of these tests.
-        Activation::GeluErf => {
-            let z = x / std::f64::consts::SQRT_2;
-            let (mut term, mut sum) = (z, z);
-            for n in 1..200 {
-                term *= -z * z / f64::from(n);
-                sum += term / f64::from(2 * n + 1);
-            }
-            0.5 * x * (1.0 + 2.0 / std::f64::consts::PI.sqrt() * sum)
-        }
     }
 }
 

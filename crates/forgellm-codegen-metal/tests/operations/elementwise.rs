@@ -1,19 +1,10 @@
 //! Operations on single elements.
 
 use forgellm_codegen_metal::device::elementwise::{Activation, Elementwise, elementwise_needs};
+use forgellm_codegen_metal::device::selfcheck::activation;
 use forgellm_codegen_metal::gpu::Buffer;
 
 use crate::gpu::{Bound, Gpu, Random, download, nmse};
-
-/// erf by its series, for |x| < 4.
-fn erf(x: f64) -> f64 {
-    let (mut term, mut sum) = (x, x);
-    for n in 1..200 {
-        term *= -x * x / f64::from(n);
-        sum += term / f64::from(2 * n + 1);
-    }
-    (sum * 2.0 / std::f64::consts::PI.sqrt()).clamp(-1.0, 1.0)
-}
 
 /// What an operation is in f64.
 fn exact(operation: Elementwise, a: f64, b: f64) -> f64 {
@@ -22,19 +13,7 @@ fn exact(operation: Elementwise, a: f64, b: f64) -> f64 {
         Elementwise::Mul => a * b,
         Elementwise::Scale(factor) => f64::from(factor) * a,
         Elementwise::Softcap(cap) => f64::from(cap) * (a / f64::from(cap)).tanh(),
-        Elementwise::Activation(activation) => exact_activation(activation, a),
-    }
-}
-
-/// The activation in f64.
-pub fn exact_activation(activation: Activation, x: f64) -> f64 {
-    match activation {
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::GeluTanh => {
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
-        }
-        Activation::GeluErf if x.abs() > 5.0 => x.max(0.0),
-        Activation::GeluErf => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+        Elementwise::Activation(activation) => activation::exact(activation, a),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use forgellm_codegen_metal::device::elementwise::Activation;
 use forgellm_codegen_metal::device::gemm::{Gemm, GemmPart, TILE_ROWS, gemm_needs, tile_rows};
+use forgellm_codegen_metal::device::selfcheck::activation;
 use forgellm_codegen_metal::pack::{format_of, pack, packed_bytes};
 use forgellm_frontend::ir::DType;
 use forgellm_frontend::quant::{dequantize, random_blocks};
 
-use crate::elementwise::exact_activation;
 use crate::gpu::{Bound, Gpu, Random, download, nmse};
 
 /// A projection.
@@ -107,7 +107,7 @@ fn run(gpu: &Gpu, case: &Case, rows: usize, tile: usize) -> f64 {
         if let Some(activation) = case.gate {
             let factors = columns.split_off(width);
             for (column, factor) in columns.iter_mut().zip(factors) {
-                *column = exact_activation(activation, *column) * factor;
+                *column = activation::exact(activation, *column) * factor;
             }
         }
         if case.residual != Residual::None {

@@ -12,6 +12,7 @@ use forgellm_codegen_metal::device::kernels::KernelNeeds;
 use forgellm_codegen_metal::device::linear::linear_needs;
 use forgellm_codegen_metal::device::norm::rms_norm_needs;
 use forgellm_codegen_metal::device::rows::rows_needs;
+use forgellm_codegen_metal::device::selfcheck::activation::exact as exact_activation;
 use forgellm_codegen_metal::device::weights::Matrix;
 use forgellm_codegen_metal::device::{
     Activation, Buffer, Input, MetalEngine, MetalOptions, Model, ModelSpec, Output, Part, Run, Vector,
@@ -206,7 +207,7 @@ fn operations_on_elements() {
             let each = |x: &f32| {
                 let x = f64::from(*x);
                 let capped = 15.0 * ((x + x * x) * 2.0 / 15.0).tanh();
-                crate::elementwise::exact_activation(Activation::GeluTanh, capped)
+                exact_activation(Activation::GeluTanh, capped)
             };
             x.iter().map(each).collect()
         },

@@ -18,6 +18,7 @@ Examples:
   {name} model.weights tokenizer.json \"Once upon a time\" --max-tokens 100
   {name} bench
   {name} perplexity book.txt --json
+  {name} selfcheck
 
 A prompt that is also the name of a command goes after `--`: {name} -- bench";
 
@@ -178,6 +179,8 @@ pub enum Command {
         #[arg(long, short, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
         repetitions: usize,
     },
+    /// Check each kernel on this machine's device against a reference; exit code 1 if one is wrong
+    Selfcheck,
     /// Print the token ids of the text on standard input
     Tokenize {
         /// Parse control tokens in the text

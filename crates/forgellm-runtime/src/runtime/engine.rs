@@ -179,6 +179,34 @@ pub trait Engine {
     fn profile(&self) -> Vec<ProfileEntry> {
         Vec::new()
     }
+
+    /// Compares what the device computes with references, kernel by kernel; `None` if this device layer has no such check.
+    ///
+    /// It takes up to two sequences of the engine, and ends them again. `progress` hears how much of how much is done, and says whether to go on; what
+    /// was found out until then is given in any case. A device that fails is an error only if no entry says why.
+    fn self_check(
+        &mut self,
+        _progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Vec<CheckEntry>>, EngineError> {
+        Ok(None)
+    }
+}
+
+/// What a self-check found out about one kernel.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CheckEntry {
+    /// The kernel.
+    pub name: String,
+    /// How often it was run and compared.
+    pub calls: u64,
+    /// Results that were compared.
+    pub values: u64,
+    /// How far the result that is worst, measured by its tolerance, is from what it must be; infinite if it is not a number.
+    pub error: f64,
+    /// How far it may be.
+    pub tolerance: f64,
+    /// What is wrong with it, of its first wrong result; none if it is right.
+    pub failure: Option<String>,
 }
 
 /// Steps whose results are asked for later.

@@ -111,7 +111,7 @@ impl<M: Model> MetalEngine<M> {
             step.running.iter().flat_map(|(group, _)| &group.rows).any(|wanted| !in_results(wanted.want))
         };
         let grows = pages.any(|(group, pages)| self.caches.has_to_grow(group, pages));
-        if self.profile.is_some() || grows || self.steps.iter().any(reads_logits) {
+        if self.profile.is_some() || self.checker.is_some() || grows || self.steps.iter().any(reads_logits) {
             return self.finish_all();
         }
         let running = self.steps.len().saturating_sub(STEPS - 1);
@@ -259,9 +259,10 @@ impl<M: Model> MetalEngine<M> {
         if let Some(error) = failed {
             return Err(error);
         }
-        let pending = match &mut self.profile {
-            Some(profile) => profile.run(&self.queue, &items).map(|()| None),
-            None => record::commit(&self.queue, &items).map(Some),
+        let pending = match (&mut self.checker, &mut self.profile) {
+            (Some(checker), _) => checker.run(&self.queue, &items).map(|()| None),
+            (None, Some(profile)) => profile.run(&self.queue, &items).map(|()| None),
+            (None, None) => record::commit(&self.queue, &items).map(Some),
         };
         self.scratch.free_retired();
         pending.map_err(|error| error.to_string())

@@ -58,6 +58,7 @@ pub(super) fn run<E: Engine>(
             max_tokens: *max_tokens,
             repetitions: *repetitions,
         }),
+        Some(Command::Selfcheck) => context.self_check(),
         Some(Command::Tokenize { special, bos_eos }) => context.tokenize(*special, *bos_eos),
         Some(Command::Detokenize { ids }) => context.detokenize(ids),
     }
@@ -202,6 +203,33 @@ impl<E: Engine> Context<'_, '_, E> {
         }
         self.tell_profile(&engine);
         Ok(())
+    }
+
+    fn self_check(&mut self) -> Result<(), ProgramError> {
+        let mut engine = self.engine(self.spec.default_context, 2)?;
+        let mut notice = Notice::new("checking the kernels", self.arguments.generate.quiet);
+        let entries = engine.self_check(&mut |done, total| {
+            notice.steps(done, total);
+            !self.interrupted.load(Ordering::Relaxed)
+        });
+        drop(notice);
+        let Some(entries) = entries.map_err(GenerateError::from)? else {
+            let target = self.spec.target;
+            let message =
+                format!("unsupported: this program was compiled for {target}, a target without a self-check");
+            return Err(ProgramError::Usage(message));
+        };
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(ProgramError::Interrupted);
+        }
+        if self.arguments.model.json {
+            self.print_json(&report::check_json(&entries))?;
+        } else {
+            self.print(&report::check_table(&entries))?;
+        }
+        let failed = entries.iter().filter(|entry| entry.failure.is_some());
+        let failed: Vec<String> = failed.map(|entry| entry.name.clone()).collect();
+        if failed.is_empty() { Ok(()) } else { Err(ProgramError::SelfCheck { failed, all: entries.len() }) }
     }
 
     fn tokenize(&mut self, special: bool, bos_eos: bool) -> Result<(), ProgramError> {

@@ -67,6 +67,18 @@ pub enum ProgramError {
     /// The model.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// The self-check found wrong kernels.
+    #[error(
+        "{} of {all} kernels do not compute on this machine what they should: {}; please report it with the table above",
+        .failed.len(),
+        .failed.join(", ")
+    )]
+    SelfCheck {
+        /// Their names.
+        failed: Vec<String>,
+        /// How many kernels were checked.
+        all: usize,
+    },
     /// Results cannot be written.
     #[error("cannot write the result: {0}")]
     Output(io::Error),

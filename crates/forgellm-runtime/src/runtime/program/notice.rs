@@ -39,14 +39,23 @@ impl<W: Write> Notice<W> {
         self.terminal.is_some()
     }
 
-    /// Says how far it is, once it takes longer than a moment.
+    /// Says how many bytes of how many are done, once it takes longer than a moment.
     pub fn progress(&mut self, done: u64, total: u64) {
+        self.draw(done, total, |total| format!("{} MB", total.div_ceil(1_000_000)));
+    }
+
+    /// The same for things that are counted one by one.
+    pub fn steps(&mut self, done: u64, total: u64) {
+        self.draw(done, total, |total| format!("{total} steps"));
+    }
+
+    fn draw(&mut self, done: u64, total: u64, of: impl FnOnce(u64) -> String) {
         let now = Instant::now();
         if now - self.start < A_MOMENT || self.drawn.is_some_and(|drawn| now - drawn < REDRAW) {
             return;
         }
         self.drawn = Some(now);
-        self.write(&format!("\r{}", bar(self.text, done, total)));
+        self.write(&format!("\r{}", bar(self.text, done, total, &of(total))));
     }
 
     fn write(&mut self, text: &str) {
@@ -64,11 +73,11 @@ impl<W: Write> Drop for Notice<W> {
 }
 
 /// `loading the weights ███████░░░░  41% of 84 MB`
-fn bar(text: &str, done: u64, total: u64) -> String {
+fn bar(text: &str, done: u64, total: u64, of: &str) -> String {
     let part = |of: u64| (u128::from(done.min(total)) * u128::from(of) / u128::from(total.max(1))) as u64;
     let full = part(WIDTH);
     let (full, rest) = ("█".repeat(full as usize), "░".repeat((WIDTH - full) as usize));
-    format!("{text} {full}{rest} {:3}% of {} MB", part(100), total.div_ceil(1_000_000))
+    format!("{text} {full}{rest} {:3}% of {of}", part(100))
 }
 
 #[cfg(test)]
@@ -86,10 +95,23 @@ mod tests {
         notice.progress(41, 100);
         drop(notice);
         let text = String::from_utf8(terminal).unwrap();
-        assert_eq!(text, format!("loading\r{}\r\x1b[K", bar("loading", 40, 100)));
-        assert!(bar("loading", 40, 100_000_000).ends_with("░   0% of 100 MB"));
-        assert_eq!(bar("x", 50, 100), format!("x {}{}  50% of 1 MB", "█".repeat(15), "░".repeat(15)));
-        assert_eq!(bar("x", 7, 0), format!("x {}   0% of 0 MB", "░".repeat(30)));
-        assert_eq!(bar("x", u64::MAX, u64::MAX), format!("x {} 100% of 18446744073710 MB", "█".repeat(30)));
+        assert_eq!(text, format!("loading\r{}\r\x1b[K", bar("loading", 40, 100, "1 MB")));
+        assert!(bar("loading", 40, 100_000_000, "100 MB").ends_with("░   0% of 100 MB"));
+        assert_eq!(bar("x", 50, 100, "it"), format!("x {}{}  50% of it", "█".repeat(15), "░".repeat(15)));
+        assert_eq!(bar("x", 7, 0, "it"), format!("x {}   0% of it", "░".repeat(30)));
+        assert_eq!(bar("x", u64::MAX, u64::MAX, "it"), format!("x {} 100% of it", "█".repeat(30)));
+    }
+
+    #[test]
+    fn bytes_and_steps_are_told_apart() {
+        let mut terminal = Vec::new();
+        let mut notice = Notice::on(Some(&mut terminal), "working");
+        notice.start -= A_MOMENT;
+        notice.progress(u64::MAX, u64::MAX);
+        notice.drawn = None;
+        notice.steps(3, 15);
+        drop(notice);
+        let text = String::from_utf8(terminal).unwrap();
+        assert!(text.contains("100% of 18446744073710 MB") && text.contains(" 20% of 15 steps"), "{text}");
     }
 }

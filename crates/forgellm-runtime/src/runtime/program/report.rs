@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::runtime::bench::{BenchResult, Speed};
-use crate::runtime::engine::ProfileEntry;
+use crate::runtime::engine::{CheckEntry, ProfileEntry};
 use crate::runtime::generate::{FinishReason, Generation};
 
 /// One line about a continuation, for people.
@@ -86,6 +86,48 @@ pub(super) fn profile_table(entries: &[ProfileEntry]) -> String {
         let _ = writeln!(table, "{milliseconds:>10.3}  {share:>5.1}%  {calls:>9}  {a_call:>10.2}  {name}");
     }
     table
+}
+
+/// A self-check for people; its last line is the verdict.
+pub(super) fn check_table(entries: &[CheckEntry]) -> String {
+    let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0).max("kernel".len());
+    let mut table = format!(
+        "{:<width$}  {:>6}  {:>8}  {:>13}  {:>9}\n",
+        "kernel", "calls", "values", "largest error", "tolerance"
+    );
+    for entry in entries {
+        let CheckEntry { name, calls, values, error, tolerance, failure } = entry;
+        let _ = write!(table, "{name:<width$}  {calls:>6}  {values:>8}  {error:>13.1e}  {tolerance:>9.1e}  ");
+        let _ = match failure {
+            None => writeln!(table, "ok"),
+            Some(failure) => writeln!(table, "FAILED: {failure}"),
+        };
+    }
+    let (all, failed) = (entries.len(), entries.iter().filter(|entry| entry.failure.is_some()).count());
+    let _ = match failed {
+        0 => writeln!(table, "all {all} kernels compute what they should"),
+        _ => writeln!(table, "FAILED: {failed} of {all} kernels do not compute what they should"),
+    };
+    table
+}
+
+/// A self-check for scripts. An error that is no finite number is `null`.
+pub(super) fn check_json(entries: &[CheckEntry]) -> Value {
+    let kernel = |entry: &CheckEntry| {
+        json!({
+            "name": entry.name,
+            "calls": entry.calls,
+            "values": entry.values,
+            "error": entry.error,
+            "tolerance": entry.tolerance,
+            "ok": entry.failure.is_none(),
+            "failure": entry.failure,
+        })
+    };
+    json!({
+        "ok": entries.iter().all(|entry| entry.failure.is_none()),
+        "kernels": entries.iter().map(kernel).collect::<Vec<_>>(),
+    })
 }
 
 /// `value` on one line.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::automaton::{Automaton, expected_continuation};
 use crate::runtime::cli;
-use crate::runtime::engine::Capacity;
+use crate::runtime::engine::{Capacity, CheckEntry};
 use crate::runtime::program::{OpenError, OpenOptions, ProgramSpec, Streams, run};
 use crate::runtime::sampling::SamplingParams;
 
@@ -98,10 +98,37 @@ fn tokenizer() -> Value {
     })
 }
 
+/// The same with a device that computes two things, of which one is wrong if its target says so.
+fn open_checked(options: &OpenOptions, failure: Option<&str>) -> Result<Automaton, OpenError> {
+    let entry = |name: &str, error: f64, failure: Option<&str>| CheckEntry {
+        name: name.to_owned(),
+        calls: 3,
+        values: 200,
+        error,
+        tolerance: 2.5e-5,
+        failure: failure.map(str::to_owned),
+    };
+    let error = if failure.is_some() { f64::INFINITY } else { 1e-6 };
+    let entries = vec![entry("mat_vec_q4_0_1", error, failure), entry("rope", 0.0, None)];
+    let mut automaton = open(options)?;
+    automaton.checked = Some(entries);
+    Ok(automaton)
+}
+
 /// Exit code, standard output, standard error.
 type Outcome = (u8, String, String);
 
 fn run_with(spec: &ProgramSpec, files: &Files, arguments: &[&str], interrupted: bool) -> Outcome {
+    run_on(open, spec, files, arguments, interrupted)
+}
+
+fn run_on(
+    open: fn(&OpenOptions) -> Result<Automaton, OpenError>,
+    spec: &ProgramSpec,
+    files: &Files,
+    arguments: &[&str],
+    interrupted: bool,
+) -> Outcome {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let expand = |argument: &&str| match argument.strip_prefix('@') {
         Some(name) => OsString::from(files.path(name)),
@@ -318,6 +345,36 @@ fn bench_measures_prompt_and_generation() {
 }
 
 #[test]
+fn a_self_check_tells_of_each_kernel_and_fails_if_one_does() {
+    let right = |options: &OpenOptions| open_checked(options, None);
+    let wrong = |options: &OpenOptions| open_checked(options, Some("element 3 is 1, but must be 2"));
+    let check = |open: fn(&OpenOptions) -> Result<Automaton, OpenError>, json: bool, interrupted: bool| {
+        let arguments = ["selfcheck", "--weights", "@model.weights", "--json"];
+        let arguments = &arguments[..if json { 4 } else { 3 }];
+        run_on(open, &SPEC, &Files::new(), arguments, interrupted)
+    };
+    let table = "\
+kernel           calls    values  largest error  tolerance
+mat_vec_q4_0_1       3       200         1.0e-6     2.5e-5  ok
+rope                 3       200          0.0e0     2.5e-5  ok
+all 2 kernels compute what they should
+";
+    assert_eq!(check(right, false, false), (0, table.to_owned(), String::new()));
+    let (code, out, err) = check(wrong, false, false);
+    assert!(code == 1 && err.starts_with("error: 1 of 2 kernels") && err.contains("mat_vec_q4_0_1"), "{err}");
+    assert!(out.contains("inf     2.5e-5  FAILED: element 3 is 1, but must be 2\n"), "{out}");
+    assert!(out.ends_with("\nFAILED: 1 of 2 kernels do not compute what they should\n"), "{out}");
+    let (code, out, _) = check(wrong, true, false);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["ok"], &json["kernels"][0]["ok"]), (1, &json!(false), &json!(false)));
+    assert_eq!((&json["kernels"][0]["error"], &json["kernels"][0]["calls"]), (&Value::Null, &json!(3)));
+    let rope = json!({"name": "rope", "calls": 3, "values": 200, "error": 0.0, "tolerance": 2.5e-5, "ok": true,
+        "failure": null});
+    assert_eq!(json["kernels"][1], rope);
+    assert_eq!(check(right, false, true), (130, String::new(), String::new()));
+}
+
+#[test]
 fn every_failure_has_its_exit_code_and_says_what_to_do() {
     let files = Files::new();
     files.write("other-plan.weights", &weights("p2"));
@@ -358,6 +415,8 @@ fn every_failure_has_its_exit_code_and_says_what_to_do() {
         (&["Hi", "--temperature", "nan"], 2, "temperature"),
         (&["--chat", "bench"], 2, "before a command"),
         (&["logits"], 2, "--ids"),
+        (&["selfcheck"], 1, "--weights"),
+        (&["selfcheck", "--weights", w], 2, "unsupported: this program was compiled for test"),
     ];
     for (arguments, code, part) in cases {
         let outcome = run_with(&SPEC, &files, arguments, false);
