@@ -18,6 +18,16 @@ struct arguments<R (*)(P...)> {
   using type = typename at<I, P...>::type;
 };
 
+// Memory that all threads of a threadgroup share, declared in a kernel.
+template <typename T>
+MS_INLINE T &threadgroup_variable(uint32_t site, const char *name) {
+#if MS_SPACES
+  return *(T *)nullptr;
+#else
+  return *static_cast<T *>(ms_host_table->threadgroup_memory(site, sizeof(T), alignof(T), name));
+#endif
+}
+
 template <typename T>
 struct pointed {
   static_assert(sizeof(T) == 0, "a buffer or threadgroup parameter is a pointer or a reference");

@@ -199,6 +199,7 @@ MS_INLINE simdgroup_matrix<T, Columns, Rows> make_diagonal_simdgroup_matrix(T va
   return simdgroup_matrix<T, Columns, Rows>(value);
 }
 
+#if !MS_SPACES
 template <typename T>
 MS_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8> &d, const T *source, ulong elements_per_row = 8,
                               ulong2 origin = 0, bool transpose = false) {
@@ -217,6 +218,7 @@ MS_INLINE void simdgroup_store(const simdgroup_matrix<T, 8, 8> &a, T *target, ul
   MS_TRACE_MATRIX(1, first, elements_per_row * sizeof(T), 8 * sizeof(T));
   ms::store_elements(first, elements, elements_per_row, transpose);
 }
+#endif
 
 template <typename T, typename A, typename B, typename C>
 MS_INLINE void simdgroup_multiply_accumulate(simdgroup_matrix<T, 8, 8> &d, const simdgroup_matrix<A, 8, 8> &a,

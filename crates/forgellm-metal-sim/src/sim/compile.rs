@@ -105,6 +105,9 @@ pub fn compile(
         let built = clang.build(&text, &flags, &headers, &unfinished).and_then(|output| {
             let found = diagnostics::read(&output.text, source, label, &headers, &translation.lines);
             if output.succeeded && found.is_empty() {
+                if !traced {
+                    check_spaces(&clang, &preprocessed, (source, label), &headers)?;
+                }
                 return rename(&unfinished, &object);
             }
             Err(match found.is_empty() {
@@ -126,6 +129,23 @@ pub fn compile(
         constants: translation.constants,
         derived_constants: translation.derived_constants,
     })
+}
+
+/// Refuses a text that mixes up address spaces, which the build does not notice: there all memory is one.
+fn check_spaces(
+    clang: &clang::Clang,
+    preprocessed: &str,
+    (source, label): (&str, &str),
+    headers: &Path,
+) -> Result<(), CompileError> {
+    let (text, lines) = translate::translate_with_spaces(preprocessed, label)?;
+    let output = clang.check(&text, headers)?;
+    let diagnostics = diagnostics::of_spaces(&output.text, source, label, headers, &lines);
+    if diagnostics.is_empty() {
+        Ok(())
+    } else {
+        Err(CompileError::Invalid { label: label.into(), diagnostics })
+    }
 }
 
 /// A name beside `path` that no other process or thread uses.

@@ -39,6 +39,10 @@ fn parts_of_the_language_that_the_simulator_lacks() {
              a pointer",
         ),
         (
+            "float4 f() { return (float4)(1, 2, 3, 4); }",
+            "test.metal:1: `(float4)(…, …)`: this casts the last of the values: leave out the parentheses around the type",
+        ),
+        (
             "kernel void k() {\n threadgroup float x = 0; }",
             "test.metal:2: a threadgroup variable with an initial value: threadgroup memory starts undefined: let threads \
              assign it, then use a barrier",

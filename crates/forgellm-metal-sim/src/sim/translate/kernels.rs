@@ -5,7 +5,7 @@ use super::declarations::{Declaration, matching, matching_angle};
 use super::error::TranslateError;
 use super::lexer::Kind;
 use super::parameters::Bound;
-use super::{KernelInfo, Translator};
+use super::{KernelInfo, Purpose, Translator};
 
 /// A kernel template, kept for its instantiations.
 #[derive(Debug, Clone)]
@@ -265,15 +265,19 @@ impl<'t> Translator<'t> {
         };
         let arguments: Vec<String> =
             parameters.iter().enumerate().map(|(i, bound)| bound.argument(i)).collect();
-        self.edits.after(
-            after,
-            &format!(
+        let text = match self.purpose {
+            Purpose::Run => format!(
                 " extern \"C\" MS_EXPORT void {entry}(const ms_thread *ms_t) {{ \
                  using ms_a = ms::arguments<decltype({function})>; (void)sizeof(ms_a); (void)ms_t; \
                  ({function})({}); }}",
                 arguments.join(", ")
             ),
-        );
+            // The use makes the compiler look at the body of a template.
+            Purpose::CheckSpaces => {
+                format!(" [[maybe_unused]] static constexpr auto ms_use_{entry} = {function};")
+            }
+        };
+        self.edits.after(after, &text);
         let (constants, possible_constants) = self.uses.constants(&callee.function, &self.constants.declared);
         self.kernels.push(KernelInfo {
             constants,

@@ -123,9 +123,28 @@ pub struct Translation {
 
 /// Translates preprocessed text. `label` names the text where it has no line marker.
 pub fn translate(preprocessed: &str, label: &str) -> Result<Translation, TranslateError> {
+    translate_for(Purpose::Run, preprocessed, label)
+}
+
+/// The text for a pass of the compiler in which pointers know their address spaces, as they do on the GPU. It is only to
+/// be checked: it has no entry functions.
+pub fn translate_with_spaces(preprocessed: &str, label: &str) -> Result<(String, LineMap), TranslateError> {
+    translate_for(Purpose::CheckSpaces, preprocessed, label)
+        .map(|translation| (translation.text, translation.lines))
+}
+
+/// What a translation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Run,
+    CheckSpaces,
+}
+
+fn translate_for(purpose: Purpose, preprocessed: &str, label: &str) -> Result<Translation, TranslateError> {
     let tokens = lexer::tokens(preprocessed, label)?;
     rules::check(&tokens)?;
     let mut translator = Translator {
+        purpose,
         edits: emit::Edits::new(&tokens),
         tokens: &tokens,
         kernels: Vec::new(),
@@ -151,6 +170,7 @@ pub fn translate(preprocessed: &str, label: &str) -> Result<Translation, Transla
 
 /// The state of one translation.
 struct Translator<'t> {
+    purpose: Purpose,
     tokens: &'t lexer::Tokens<'t>,
     edits: emit::Edits<'t>,
     kernels: Vec<KernelInfo>,
