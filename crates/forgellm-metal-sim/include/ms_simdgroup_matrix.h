@@ -34,6 +34,7 @@ MS_INLINE bool performs() {
 
 template <typename T>
 MS_PLACE void spread(matrix<T> &m) {
+  MS_STAY_CONVERGENT;
   // Lane 0 publishes where its elements are; whichever lane goes on first hands all lanes their two, while lane 0
   // cannot have changed them yet.
   struct shared {
@@ -64,6 +65,7 @@ MS_PLACE void spread(matrix<T> &m) {
 
 template <typename T>
 MS_PLACE void gather(matrix<T> &m) {
+  MS_STAY_CONVERGENT;
   struct {
     T pair[2];
   } value = {{m.own[0], m.own[1]}};

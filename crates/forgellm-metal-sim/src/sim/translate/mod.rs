@@ -22,6 +22,7 @@ mod spellings;
 mod uses;
 
 pub use emit::LineMap;
+pub(super) use emit::quoted;
 pub use error::{Position, TranslateError};
 
 /// What a library of kernels looks like from outside.
