@@ -22,7 +22,9 @@ struct matrix {
   // Of lane 0 while not spread.
   alignas(32) T elements[64];
   metal::vec<T, 2> own;
-  bool spread;
+  // A matrix that nothing was assigned to is undefined in each lane, so that its lanes need not meet before they set
+  // their elements; one that is initialised to zero (`= {}`) is zero in each lane.
+  bool spread = true;
 };
 
 // Counts an operation; whether the caller is the lane that performs it.
