@@ -66,7 +66,7 @@ kernel void k(device float4 *v, device Block *b, constant float *c, device float
 }}
 "
     );
-    match compile(&source, "k.metal", &[], false, &crate::cache()) {
+    match compile(&source, "k.metal", &[], &[], false, &crate::cache()) {
         Ok(_) => Vec::new(),
         Err(CompileError::Invalid { diagnostics, .. }) => {
             diagnostics.iter().map(ToString::to_string).collect()
