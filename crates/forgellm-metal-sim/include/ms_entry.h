@@ -38,7 +38,24 @@ struct pointed<T *> {
 };
 template <typename T>
 struct pointed<T &> {
-  MS_INLINE T &from(void *address) { return *static_cast<T *>(address); }
+  MS_INLINE T &from(void *address) {
+#if !MS_TRACED
+    // An optional argument that is not bound. The compiler holds every reference for readable and may load ahead of the
+    // condition that keeps the kernel from using it. The traced build must not, and reports a use.
+    if (!address) {
+      struct alignas(T) memory {
+        unsigned char bytes[sizeof(T)];
+      };
+      static const memory absent = [] {
+        memory filled = {};
+        for (unsigned char &byte : filled.bytes) byte = 0xff;
+        return filled;
+      }();
+      return *(T *)&absent;
+    }
+#endif
+    return *static_cast<T *>(address);
+  }
 };
 
 template <typename T>
