@@ -3,6 +3,7 @@
 mod apple;
 mod arm;
 mod checks;
+mod independent;
 mod models;
 mod packages;
 mod tidy;
@@ -24,6 +25,8 @@ Usage: cargo xtask <CHORE>
   arm      tests the device layer for 64-bit Arm under emulation
   check-apple [PROJECT]…
            type-checks what is written for Macs, or the projects given, on any system
+  independent
+           Metal kernels of others in metal-sim, compared with NumPy
   tidy     crate dependencies, file lengths, absolute paths, unexplained exceptions
 ";
 
@@ -54,6 +57,7 @@ fn run() -> Result<()> {
         Some("bless") => checks::bless(),
         Some("arm") => arm::check(),
         Some("check-apple") => apple::check(&rest),
+        Some("independent") => independent::check(),
         Some("tidy") => tidy::check(),
         Some(other) => bail!("there is no chore `{other}`\n\n{USAGE}"),
         None => {

@@ -25,6 +25,8 @@ pub struct Options {
     pub threads: usize,
     /// Folders in which kernels' `#include`s are looked for.
     pub include: Vec<PathBuf>,
+    /// The kernels that libraries compile, for texts that take long; the others are listed and cannot be run. Empty: all.
+    pub only: Vec<String>,
     /// The folder for compiled kernels. It may be shared and deleted.
     pub cache: PathBuf,
     /// How long a wait lasts for an event that nothing committed will signal.
@@ -40,6 +42,7 @@ impl Default for Options {
             orders: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             include: Vec::new(),
+            only: Vec::new(),
             cache: library::default_cache(),
             patience: Duration::from_secs(10),
         }
