@@ -17,7 +17,8 @@ pub struct Options {
     pub sanitize: bool,
     /// Counts what kernels load, store and do. See [`Device::counters`].
     pub count: bool,
-    /// Shuffles the order of threads, simdgroups, threadgroups and concurrent dispatches. `None`: ascending.
+    /// Shuffles the order of threads, simdgroups, threadgroups and concurrent dispatches, and lets command buffers run before somebody waits for
+    /// them. `None`: ascending, and as late as can be.
     pub seed: Option<u64>,
     /// Runs each dispatch under this many further orders and compares what it wrote, byte by byte.
     pub orders: u32,
