@@ -22,7 +22,7 @@ Usage: cargo xtask <CHORE>
   models   downloads the real models that tests run on, into models/
   golden   the tests of whole models against an independent implementation
   bless    accepts what the compiler prints now as the new snapshots
-  arm      tests the device layer for 64-bit Arm under emulation
+  arm      tests the device layer and a generated program for 64-bit Arm under emulation
   check-apple [PROJECT]…
            type-checks what is written for Macs, or the projects given, on any system
   independent

@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::runtime::program::{KvFormat, ProgramSpec};
+use crate::runtime::open::KvFormat;
+use crate::runtime::program::ProgramSpec;
 use crate::runtime::sampling::SamplingParams;
 use crate::runtime::tokenizer::{NotAnId, parse_ids};
 
@@ -54,7 +56,7 @@ pub struct ModelArguments {
     #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
     pub context: Option<usize>,
     /// How keys and values are stored: q8_0 takes about half the memory of f16 [default: f16]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = kv_format())]
     pub kv_cache: Option<KvFormat>,
     /// Print where the time went, to standard error
     #[arg(long, global = true)]
@@ -196,6 +198,12 @@ pub enum Command {
         #[arg(long, value_delimiter = ',', value_name = "IDS")]
         ids: Vec<u32>,
     },
+}
+
+/// Reads a [`KvFormat`], and names all of them in help and errors.
+pub fn kv_format() -> impl TypedValueParser<Value = KvFormat> {
+    PossibleValuesParser::new(KvFormat::ALL.map(KvFormat::name))
+        .map(|name| KvFormat::of_name(&name).unwrap_or_default())
 }
 
 /// The token ids of one sequence, as one argument.

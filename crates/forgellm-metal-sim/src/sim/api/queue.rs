@@ -148,10 +148,10 @@ impl Pending {
         queues.waits += 1;
         loop {
             let ready = if queues.running { None } else { queues.ready() };
-            if !all || ready.is_none() {
-                if let Some(result) = lock(&self.done).take() {
-                    return result;
-                }
+            if (!all || ready.is_none())
+                && let Some(result) = lock(&self.done).take()
+            {
+                return result;
             }
             if let Some(index) = ready
                 && let Some(mut job) = queues.waiting[index].pop_front()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::generate::GenerateError;
-use crate::runtime::program::OpenError;
+use crate::runtime::open::OpenError;
 use crate::runtime::sampling::SamplingError;
 use crate::runtime::tokenizer::TokenizerError;
 use crate::runtime::weights::WeightsError;

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::automaton::{Automaton, expected_continuation};
 use crate::runtime::cli;
 use crate::runtime::engine::{Capacity, CheckEntry};
-use crate::runtime::program::{OpenError, OpenOptions, ProgramSpec, Streams, run};
+use crate::runtime::open::{OpenError, OpenOptions};
+use crate::runtime::program::{ProgramSpec, Streams, run};
 use crate::runtime::sampling::SamplingParams;
 
 /// ASCII, `<|im_start|>` (128) and `<|im_end|>` (129).
