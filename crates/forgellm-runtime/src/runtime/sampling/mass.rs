@@ -9,16 +9,21 @@ const LANES: usize = 8;
 /// What turns logits into masses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
-    /// The highest logit.
-    pub(super) best: f32,
-    /// What the logits are divided by; above 0.
-    pub(super) temperature: f32,
+    best: f32,
+    /// One over the temperature: dividing each logit would take longer than all the rest.
+    factor: f32,
 }
 
 impl Scale {
+    /// For the highest logit, and a temperature above 0.
+    pub(super) fn new(best: f32, temperature: f32) -> Scale {
+        // Not infinite, since the best logit has the difference 0.
+        Scale { best, factor: (1.0 / temperature).min(f32::MAX) }
+    }
+
     /// The logit after temperature, 0 for the best one: differences cannot overflow to infinity, however small the temperature.
     pub(super) fn scaled(self, logit: f32) -> f32 {
-        (logit - self.best) / self.temperature
+        (logit - self.best) * self.factor
     }
 
     /// The mass of each block of [`BLOCK`] logits, in order.
@@ -27,15 +32,20 @@ impl Scale {
         blocks.extend(logits.chunks(BLOCK).map(|block| self.mass(block)));
     }
 
+    /// The mass of up to [`BLOCK`] logits.
     fn mass(self, block: &[f32]) -> f64 {
-        let (chunks, rest) = block.as_chunks::<LANES>();
+        // In two loops, since a compiler that has to widen the masses at once computes only half a vector of them at a time.
+        let mut masses = [0f32; BLOCK];
+        for (mass, &logit) in masses.iter_mut().zip(block) {
+            *mass = exp(self.scaled(logit));
+        }
         let mut sums = [0f64; LANES];
-        for chunk in chunks {
-            for (sum, &logit) in sums.iter_mut().zip(chunk) {
-                *sum += f64::from(exp(self.scaled(logit)));
+        for chunk in masses.as_chunks::<LANES>().0 {
+            for (sum, &mass) in sums.iter_mut().zip(chunk) {
+                *sum += f64::from(mass);
             }
         }
-        sums.iter().sum::<f64>() + rest.iter().map(|&logit| f64::from(exp(self.scaled(logit)))).sum::<f64>()
+        sums.iter().sum()
     }
 }
 

@@ -108,7 +108,7 @@ impl Sampler {
         if self.params.temperature == 0.0 {
             return Ok(token);
         }
-        let scale = Scale { best, temperature: self.params.temperature };
+        let scale = Scale::new(best, self.params.temperature);
         let is_truncated = self.truncate(logits, scale);
         let point = unit(&mut self.random);
         let drawn = if is_truncated {

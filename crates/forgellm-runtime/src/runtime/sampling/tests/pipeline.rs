@@ -100,8 +100,8 @@ fn temperature_flattens_and_sharpens() {
 
 #[test]
 fn a_tiny_temperature_is_greedy_not_an_error() {
-    for top_k in [0, 2] {
-        let params = SamplingParams { temperature: f32::MIN_POSITIVE, top_k, ..SAMPLED };
+    for (temperature, top_k) in [(f32::MIN_POSITIVE, 0), (f32::MIN_POSITIVE, 2), (1e-45, 0), (1e-45, 2)] {
+        let params = SamplingParams { temperature, top_k, ..SAMPLED };
         check_frequencies(params, &[-1e30, 1e30, 0.0], &[0.0, 1.0, 0.0]);
     }
 }

@@ -82,7 +82,7 @@ fn top_p_of_a_flat_vocabulary_keeps_as_many_as_reach_it() {
     // 3,000 equal tokens, of which the first are kept, behind two that are ruled out.
     let mut logits = vec![NONE; 2];
     logits.extend([1.5; 3000]);
-    let scale = Scale { best: 1.5, temperature: 0.7 };
+    let scale = Scale::new(1.5, 0.7);
     let mut kept = Vec::new();
     for (target, count) in [(1.0, 1), (63.5, 64), (64.5, 65), (512.5, 513), (1999.5, 2000), (3001.0, 3000)] {
         head_of_mass(&logits, scale, target, &mut kept);
@@ -145,7 +145,7 @@ fn a_draw_finds_the_token_at_its_point() {
     let left = candidates(&[0.25, 0.5, 0.25]);
     let logits: Vec<f32> = [0.25f32, 0.5, 0.25].iter().map(|p| p.ln()).collect();
     let mut blocks = Vec::new();
-    let scale = Scale { best: logits[1], temperature: 1.0 };
+    let scale = Scale::new(logits[1], 1.0);
     scale.masses(&logits, &mut blocks);
     // Candidates stand best first, a vocabulary in the order of ids.
     for (point, expected, of_all) in
@@ -162,7 +162,7 @@ fn a_draw_of_all_goes_through_blocks_and_never_takes_what_is_ruled_out() {
     // All mass in two tokens of different blocks, each at the end of what is possible.
     let mut logits = vec![NONE; 1000];
     (logits[300], logits[901]) = (2.0, 2.0);
-    let scale = Scale { best: 2.0, temperature: 0.3 };
+    let scale = Scale::new(2.0, 0.3);
     let mut blocks = Vec::new();
     scale.masses(&logits, &mut blocks);
     let draw = |point| draw_of_all(&logits, scale, &blocks, point);
