@@ -90,6 +90,12 @@ pub struct GenerateArguments {
     /// End where this text appears; can be given several times
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
+    /// Go on through the model's end tokens, up to --max-tokens
+    #[arg(long)]
+    pub ignore_eos: bool,
+    /// Add the log-probability of each token to --json, and of the N most likely ones in its place
+    #[arg(long, value_name = "N", requires = "json")]
+    pub logprobs: Option<usize>,
     /// Print only the text, no summary
     #[arg(long, short)]
     pub quiet: bool,
@@ -114,27 +120,42 @@ pub struct SamplingArguments {
     /// Drop tokens less likely than P times the best (0: none)
     #[arg(long, value_name = "P")]
     pub min_p: Option<f32>,
-    /// Make tokens that occurred lately less likely (1: not)
+    /// Keep the fewest tokens of about average surprise that are likely to P together (1: all)
+    #[arg(long, value_name = "P")]
+    pub typical_p: Option<f32>,
+    /// Make tokens that occurred lately in prompt or answer less likely (1: not)
     #[arg(long, value_name = "X")]
     pub repetition_penalty: Option<f32>,
     /// How many of the last tokens count as lately
     #[arg(long, value_name = "N")]
     pub repetition_window: Option<usize>,
+    /// Taken from the logits of tokens that occur in the answer (-2 to 2; 0: none)
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub presence_penalty: Option<f32>,
+    /// Taken from the logits of tokens as often as they occur in the answer (-2 to 2; 0: none)
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f32>,
+    /// Added to the logit of a token (-100: never, 100: always); can be given several times
+    #[arg(long, value_name = "ID=BIAS", value_parser = bias)]
+    pub logit_bias: Vec<(u32, f32)>,
     /// Makes random choices repeatable
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 }
 
 impl SamplingArguments {
-    /// The values given, over the model's own.
+    /// The values given, over the model's own; without the bias, which no model brings along.
     pub fn over(&self, model: &SamplingParams) -> SamplingParams {
         SamplingParams {
             temperature: self.temperature.unwrap_or(model.temperature),
             top_k: self.top_k.unwrap_or(model.top_k),
             top_p: self.top_p.unwrap_or(model.top_p),
             min_p: self.min_p.unwrap_or(model.min_p),
+            typical_p: self.typical_p.unwrap_or(model.typical_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(model.repetition_penalty),
             repetition_window: self.repetition_window.unwrap_or(model.repetition_window),
+            presence_penalty: self.presence_penalty.unwrap_or(model.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(model.frequency_penalty),
             seed: self.seed.or(model.seed),
         }
     }
@@ -237,6 +258,14 @@ pub fn command(spec: &ProgramSpec) -> clap::Command {
 
 fn id_list(text: &str) -> Result<IdList, NotAnId> {
     parse_ids(text).map(IdList)
+}
+
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let (id, bias) =
+        text.split_once('=').ok_or("it must be a token id, `=` and a number, such as 42=-100")?;
+    let id = id.trim().parse().map_err(|_| format!("`{id}` is not a token id"))?;
+    let bias = bias.trim().parse().map_err(|_| format!("`{bias}` is not a number"))?;
+    Ok((id, bias))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

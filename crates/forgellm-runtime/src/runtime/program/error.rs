@@ -92,7 +92,7 @@ impl ProgramError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ProgramError::Usage(_) | ProgramError::Open(OpenError::Option { .. }) => EXIT_USAGE,
-            ProgramError::Sampling(SamplingError::OutOfRange { .. }) => EXIT_USAGE,
+            ProgramError::Sampling(error) if error.parameter().is_some() => EXIT_USAGE,
             ProgramError::Interrupted | ProgramError::Generate(GenerateError::Interrupted) => {
                 EXIT_INTERRUPTED
             }

@@ -5,4 +5,4 @@ mod program;
 mod score;
 mod weights;
 
-pub(crate) use automaton::{Automaton, expected_continuation};
+pub(crate) use automaton::{Automaton, expected_continuation, logits};
