@@ -2,6 +2,7 @@
 //!
 //! Here `gpu` is the simulator, so that every kernel and the whole device layer run in tests; in a generated project it is Apple's Metal.
 
+mod buckets;
 pub mod device;
 mod emit;
 mod kernels;

@@ -2,9 +2,9 @@
 
 use forgellm_codegen::emit::{layout, operation};
 use forgellm_frontend::ir::{Graph, Node, Op, Weight};
-use forgellm_plan::{Layout, Refusal, Target};
+use forgellm_plan::{Bucket, Layout, Refusal, Target};
 
-use crate::pack;
+use crate::{buckets, pack};
 
 /// Layout of matrices: planes, see `device::format`.
 pub const PLANES: &str = "planes";
@@ -46,6 +46,10 @@ impl Target for Metal {
             )));
         }
         operation(graph, node)
+    }
+
+    fn projections(&self) -> Vec<Bucket> {
+        buckets::buckets()
     }
 
     fn layout(&self, weight: &Weight) -> Result<Layout, Refusal> {

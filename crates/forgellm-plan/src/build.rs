@@ -36,6 +36,7 @@ pub fn plan(graph: &Verified<Graph>, target: &dyn Target) -> Result<Verified<Pla
         hidden: hidden_width(graph),
         positions: graph.config.as_ref().map_or(0, |config| config.max_seq_len),
         weights: planner.weights,
+        projections: target.projections(),
         caches: caches(graph),
         row_elements: allocation.elements(Dim::Rows),
         wanted_elements: allocation.elements(Dim::Wanted),

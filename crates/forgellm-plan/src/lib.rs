@@ -11,7 +11,7 @@ mod verify;
 
 pub use build::plan;
 pub use error::{PlanError, Refusal};
-pub use target::{Layout, Target};
+pub use target::{Bucket, Layout, Target};
 pub use verify::VerifyPlanError;
 
 use forgellm_frontend::ir::{Op, Rope, Shape};
@@ -33,6 +33,8 @@ pub struct Plan {
     pub positions: usize,
     /// What the weights file holds, in the order of first use.
     pub weights: Vec<PlannedWeight>,
+    /// The kernels of projections by the rows of a step, the fewest rows first; empty where the target has one for all.
+    pub projections: Vec<Bucket>,
     /// One key-value cache per layer.
     pub caches: Vec<CacheSpec>,
     /// Regions of the arena.

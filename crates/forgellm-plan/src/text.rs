@@ -15,6 +15,15 @@ impl fmt::Display for Plan {
         for buffer in &self.buffers {
             writeln!(f, "  {:<20} {:<16} at {}", buffer.name, buffer.shape.to_string(), buffer.offset)?;
         }
+        if !self.projections.is_empty() {
+            writeln!(f, "\nprojections")?;
+        }
+        let mut first = 1;
+        for bucket in &self.projections {
+            let last = bucket.most_rows.map_or(String::new(), |rows| rows.to_string());
+            writeln!(f, "  rows {:<8} {} {}", format!("{first}..{last}"), bucket.kernel, bucket.tile)?;
+            first = bucket.most_rows.map_or(first, |rows| rows + 1);
+        }
         writeln!(f, "\ncaches")?;
         for (number, cache) in self.caches.iter().enumerate() {
             write!(f, "  {number}: {} heads of {}", cache.kv_heads, cache.head_dim)?;

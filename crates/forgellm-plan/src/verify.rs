@@ -34,6 +34,11 @@ impl Verify for Plan {
                 format!("{} layers have {} caches", self.layers.len(), self.caches.len()),
             );
         }
+        let limits: Vec<usize> =
+            self.projections.iter().map(|bucket| bucket.most_rows.unwrap_or(usize::MAX)).collect();
+        if !limits.is_sorted_by(|a, b| a < b) || limits.last().is_some_and(|last| *last != usize::MAX) {
+            return fail("the projections", "their rows do not rise to a bucket without a limit".into());
+        }
         for buffer in &self.buffers {
             let elements = match buffer.shape.rows {
                 Dim::Rows => self.row_elements,

@@ -5,7 +5,7 @@ use forgellm_frontend::ir::{
     Architecture, DType, Graph, HiddenActivation, ModelConfig, Node, Op, RopeScaling, Verified, Weight,
 };
 use forgellm_optimizer::{Options, optimize};
-use forgellm_plan::{BufferId, Layout, Plan, PlanError, Refusal, Step, Target, plan};
+use forgellm_plan::{Bucket, BufferId, Layout, Plan, PlanError, Refusal, Step, Target, plan};
 
 /// A target that runs everything but what it is told to refuse.
 #[derive(Default)]
@@ -27,6 +27,13 @@ impl Target for Anything {
             true => Err(Refusal("it has no such kernel".into())),
             false => Ok(node.op.name()),
         }
+    }
+
+    fn projections(&self) -> Vec<Bucket> {
+        vec![
+            Bucket { most_rows: Some(4), kernel: "Few", tile: 4 },
+            Bucket { most_rows: None, kernel: "Many", tile: 32 },
+        ]
     }
 
     fn layout(&self, weight: &Weight) -> Result<Layout, Refusal> {
@@ -233,6 +240,8 @@ fn the_verifier_finds_damage() {
         ("caches", |plan| {
             plan.caches.pop();
         }),
+        ("do not rise to a bucket without a limit", |plan| plan.projections.reverse()),
+        ("do not rise to a bucket without a limit", |plan| plan.projections.truncate(1)),
         ("it writes `x`, which holds all rows", |plan| plan.head.append(&mut plan.prologue.clone())),
         ("[rows, 64] instead of [wanted, 100]", |plan| plan.logits = BufferId(0)),
     ];

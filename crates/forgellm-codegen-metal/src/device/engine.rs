@@ -5,6 +5,7 @@ mod step;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::buckets::Bucket;
 use super::cache::{CacheMemory, PAGE};
 use super::kernels::Kernels;
 use super::kv_format::KvFormat;
@@ -49,6 +50,8 @@ pub struct ModelSpec {
     pub row_arena: usize,
     /// Elements of the arena per wanted row.
     pub wanted_arena: usize,
+    /// The kernels of projections.
+    pub projections: &'static [Bucket],
     /// The KV caches, by the index that the operations use.
     pub caches: &'static [CacheSpec],
     /// The wanted buffer that holds the hidden state after the final norm once `head` has run.

@@ -20,19 +20,6 @@ const TILE_COLUMNS: usize = 64;
 /// Threads of a threadgroup.
 const THREADS: usize = 128;
 
-/// What it costs to read and unpack the weights of a tile, in rows of a tile that could be multiplied instead.
-const UNPACKING: usize = 16;
-
-/// The rows of a tile for a step of so many rows.
-///
-/// A matrix is read and unpacked once per tile, and a tile is multiplied as a whole even if it has fewer rows. So of the possible tiles, this is
-/// the one with the least `tiles · (rows of a tile + UNPACKING)`, the larger one if two cost the same: 16 up to 16 rows, 32 up to 32, 64 up
-/// to 64; 65 to 96 rows are better off with three tiles of 32 than with two of 64, and from 97 on nearly always 64.
-pub fn tile_rows(rows: usize) -> usize {
-    let cost = |tile: usize| rows.div_ceil(tile) * (tile + UNPACKING);
-    TILE_ROWS.into_iter().rev().min_by_key(|tile| cost(*tile)).unwrap_or(TILE_ROWS[0])
-}
-
 /// The shapes and the fused operations of a projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gemm {
@@ -111,10 +98,12 @@ pub fn gemm_needs(formats: &[&FormatInfo]) -> KernelNeeds {
 }
 
 /// Encodes `output` = the projection of `input`, [rows, inputs] to [rows, outputs of all parts], or [rows, outputs of a part] with a gate.
-/// `residual` may be `output`; the input may not overlap it.
+/// `residual` may be `output`; the input may not overlap it. Tiles have `tile` rows.
+#[expect(clippy::too_many_arguments, reason = "what a fused projection is made of")]
 pub(crate) fn gemm(
     run: &Run<'_>,
     rows: usize,
+    tile: usize,
     input: Binding<'_>,
     parts: &[(AnyMatrix, Option<Vector>)],
     gate: Option<Activation>,
@@ -123,7 +112,7 @@ pub(crate) fn gemm(
 ) {
     let Some((first, _)) = parts.first() else { return };
     let shape = shape(first.inputs, parts, gate, residual.is_some());
-    let launch = shape.launch(rows, tile_rows(rows));
+    let launch = shape.launch(rows, tile);
     let mut buffers = vec![(0, input), (1, residual.unwrap_or(input)), (2, output)];
     for number in 0..MAX_PARTS {
         let (matrix, bias) = parts.get(number).unwrap_or(&parts[0]);

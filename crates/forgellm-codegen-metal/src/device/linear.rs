@@ -1,12 +1,13 @@
 //! Projections: y = [norm(x) · W₀ᵀ + b₀ | norm(x) · W₁ᵀ + b₁ | …], with what is fused into them.
 //!
-//! Up to [`MAX_ROWS`] rows go through the mat-vec, more through the GEMM after a norm of its own.
+//! The model's [`Bucket`]s say how many rows go through the mat-vec; more go through the GEMM after a norm of its own.
 
+use super::buckets::{Bucket, Projection};
 use super::elementwise::Activation;
 use super::format::{Format, FormatInfo};
 use super::gemm::{Gemm, GemmPart, gemm, gemm_needs};
 use super::kernels::KernelNeeds;
-use super::mat_vec::{MAX_ROWS, mat_vec, mat_vec_needs};
+use super::mat_vec::{mat_vec, mat_vec_needs};
 use super::memory::ScratchUse;
 use super::norm::{RmsNorm, rms_norm_needs};
 use super::prologue::{AddAt, InputAt};
@@ -182,24 +183,27 @@ pub(crate) fn project_to<const IN: usize, R: RowKind>(
     y: Binding<'_>,
 ) {
     let rows = run.rows::<R>();
+    let Some(Bucket { kernel, tile, .. }) = run.bucket(rows) else { return };
     let mut input = input.at(run);
     let parts: Vec<_> = parts.iter().map(|part| (part.matrix, part.bias)).collect();
-    if rows <= MAX_ROWS {
+    if kernel == Projection::MatVec {
         let shape = shape(IN, &parts, gate, residual.is_some());
-        return mat_vec(run, rows, input, shape, &parts, residual, y);
+        return mat_vec(run, rows, tile, input, shape, &parts, residual, y);
     }
     if let Some(AddAt { norm: (weight, eps), stream, sum }) = input.add {
         RmsNorm { width: IN, eps, residual: true }.encode(run, rows, input.x, weight, Some(stream), sum);
         run.barrier();
         input.x = sum;
     }
-    let Some((weight, eps)) = input.norm else { return gemm(run, rows, input.x, &parts, gate, residual, y) };
+    let Some((weight, eps)) = input.norm else {
+        return gemm(run, rows, tile, input.x, &parts, gate, residual, y);
+    };
     let Some(scratch) = run.scratch(ScratchUse::Normed, rows * IN * size_of::<f32>()) else { return };
     let normed = Binding { buffer: &scratch, offset: 0 };
     RmsNorm { width: IN, eps, residual: false }.encode(run, rows, input.x, weight, None, normed);
     run.barrier();
     run.scratch_in_use(ScratchUse::Normed);
-    gemm(run, rows, normed, &parts, gate, residual, y);
+    gemm(run, rows, tile, normed, &parts, gate, residual, y);
 }
 
 /// The shape of a projection of these parts.

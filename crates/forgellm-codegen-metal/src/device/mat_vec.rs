@@ -9,7 +9,7 @@ use super::prologue::{InputAt, Prologue};
 use super::run::{Binding, Run};
 use super::weights::{AnyMatrix, Vector};
 
-/// Rows of inputs that the kernel is instantiated for; a step's rows take the next larger one.
+/// Most rows of inputs of the kernel's instances.
 pub const BATCHES: [usize; 4] = [1, 2, 4, 8];
 
 /// The most rows of inputs.
@@ -34,14 +34,14 @@ pub struct MatVec {
 }
 
 impl MatVec {
-    /// The dispatch for so many rows. Buffers: input, residual, output; the number of rows as u32; the parts' matrices from 4 on, their biases
+    /// The dispatch for so many rows by the instance for `batch` of them. Buffers: input, residual, output; the number of rows as u32; the parts' matrices from 4 on, their biases
     /// from 7 on, the norm's weight at 10, then the stream, the weight of the norm of what is added to it, and the sum. All are bound: what is not
     /// there, by anything.
     ///
     /// # Panics
     ///
-    /// If there are no parts or too many, if the parts of a gate are not two of the same size, or if there are more rows than [`MAX_ROWS`].
-    pub fn launch(&self, rows: usize) -> Launch {
+    /// If there are no parts or too many, if the parts of a gate are not two of the same size, or if there are more rows than `batch`.
+    pub fn launch(&self, rows: usize, batch: usize) -> Launch {
         let Gemm { inputs, parts, gate, residual } = &self.shape;
         assert!((1..=MAX_PARTS).contains(&parts.len()), "a projection of {} parts", parts.len());
         assert!(
@@ -50,7 +50,7 @@ impl MatVec {
         );
         let outputs = |part: usize| parts.get(part).map_or(0, |part| part.outputs);
         let biases = parts.iter().enumerate().map(|(number, part)| usize::from(part.bias) << number).sum();
-        let batch = batch(rows);
+        assert!(rows <= batch, "{rows} rows of inputs for an instance for {batch}");
         let simdgroups = simdgroups(parts.iter().map(|part| part.outputs).sum(), batch);
         let tile = simdgroups * TEAMS * team_rows(batch);
         let tiles = match gate {
@@ -94,17 +94,19 @@ pub fn mat_vec_needs(formats: &[&FormatInfo]) -> KernelNeeds {
 }
 
 /// Encodes `output` = the projection of `input`: [rows, inputs] to [rows, outputs of all parts], or [rows, outputs of a part] with a gate.
-/// `residual` may be `output`; the input may not overlap it.
+/// `residual` may be `output`; the input may not overlap it. The kernel is the instance for `batch` rows.
+#[expect(clippy::too_many_arguments, reason = "what a fused projection is made of")]
 pub(crate) fn mat_vec(
     run: &Run<'_>,
     rows: usize,
+    batch: usize,
     input: InputAt<'_>,
     shape: Gemm,
     parts: &[(AnyMatrix, Option<Vector>)],
     residual: Option<Binding<'_>>,
     output: Binding<'_>,
 ) {
-    let launch = MatVec { shape, prologue: input.prologue() }.launch(rows);
+    let launch = MatVec { shape, prologue: input.prologue() }.launch(rows, batch);
     let x = input.x;
     let mut buffers = vec![(0, x), (1, residual.unwrap_or(x)), (2, output)];
     for number in 0..MAX_PARTS {
@@ -114,17 +116,6 @@ pub(crate) fn mat_vec(
     }
     buffers.extend(input.buffers(run, 11, x));
     launch.encode(run, &buffers, &[(3, &(rows as u32).to_le_bytes())]);
-}
-
-/// The instantiation for so many rows.
-///
-/// # Panics
-///
-/// If there are more than [`MAX_ROWS`].
-pub(crate) fn batch(rows: usize) -> usize {
-    let batch = BATCHES.into_iter().find(|batch| rows <= *batch);
-    assert!(batch.is_some(), "{rows} rows of inputs, at most {MAX_ROWS} go through the mat-vec");
-    batch.unwrap_or(MAX_ROWS)
 }
 
 /// Simdgroups of a threadgroup. More share one copy of the inputs: the traffic beside the weights falls, from 0.4 of them (4-bit weights, inputs

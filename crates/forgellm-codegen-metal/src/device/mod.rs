@@ -14,6 +14,7 @@
 
 pub mod attention;
 pub mod bind;
+pub mod buckets;
 pub mod cache;
 pub mod elementwise;
 pub mod embed;
@@ -40,6 +41,7 @@ pub mod weights;
 
 pub use crate::runtime::buffer::{AnyBuffer, Buffer, RowKind, Rows, Wanted, WantedBuffer};
 pub use attention::{Attention, attention};
+pub use buckets::{Bucket, Projection};
 pub use elementwise::{Activation, activation, add, mul, scale, softcap};
 pub use embed::embed;
 pub use engine::{CacheSpec, MetalEngine, MetalOptions, Model, ModelSpec};

@@ -1,11 +1,12 @@
 //! From the hidden state to attention: projection, norms of heads, rope and cache write as one operation. See `qkv.metal`.
 
+use super::buckets::{Bucket, Projection};
 use super::format::{FormatInfo, format_files};
 use super::kernels::KernelNeeds;
 use super::kv_format::KvFormat;
 use super::launch::{Launch, unsigned};
 use super::linear::{Input, Part, project_to};
-use super::mat_vec::{BATCHES, batch};
+use super::mat_vec::BATCHES;
 use super::memory::ScratchUse;
 use super::prologue::Prologue;
 use super::rope::{RopeKv, rope_kv_from};
@@ -31,9 +32,11 @@ pub fn qkv_rope_kv<const IN: usize, const Q: usize>(
         biases: parts.map(|part| part.bias.is_some()),
         heads: *how,
     };
-    let Some(place) = run.cache(cache) else { return };
+    let (Some(place), Some(Bucket { kernel, tile, .. })) = (run.cache(cache), run.bucket(rows)) else {
+        return;
+    };
     // A q8_0 cache wants whole groups of a head at once.
-    if rows > shape.max_rows() || place.format != KvFormat::F16 {
+    if kernel != Projection::MatVec || tile > shape.max_rows() || place.format != KvFormat::F16 {
         let width: usize = parts.iter().map(|part| part.matrix.outputs).sum();
         let Some(scratch) = run.scratch(ScratchUse::Joint, rows * width * size_of::<f32>()) else { return };
         let joint = Binding { buffer: &scratch, offset: 0 };
@@ -68,7 +71,7 @@ pub fn qkv_rope_kv<const IN: usize, const Q: usize>(
     buffers.extend(input_at.buffers(run, 20, x));
     let pages_per_sequence = (place.pages_per_sequence as u32).to_le_bytes();
     let bytes = [(3, &(rows as u32).to_le_bytes()[..]), (19, &pages_per_sequence[..])];
-    shape.launch(place.page, rows).encode(run, &buffers, &bytes);
+    shape.launch(place.page, rows, tile).encode(run, &buffers, &bytes);
 }
 
 /// What the operation needs for parts of these formats, beside what `linear` and `rope_kv` need.
@@ -119,11 +122,10 @@ impl Qkv {
         max_rows(self.team_pairs())
     }
 
-    /// The dispatch for so many rows. Buffers: hidden state, q at 2; the number of rows as u32 at 3; matrices from 4, biases from 7, the norm's
+    /// The dispatch for so many rows by the instance for `batch` of them. Buffers: hidden state, q at 2; the number of rows as u32 at 3; matrices from 4, biases from 7, the norm's
     /// weight at 10; from 11 on keys and values of the cache, page tables, positions, slots, frequencies, norms of q and k; entries of a page
     /// table as u32; the stream, the weight of the norm of what is added to it, the sum. All are bound: what is not there, by anything.
-    pub fn launch(&self, page: usize, rows: usize) -> Launch {
-        let batch = batch(rows);
+    pub fn launch(&self, page: usize, rows: usize, batch: usize) -> Launch {
         let biases = (0..3).map(|part| usize::from(self.biases[part]) << part).sum();
         let heads = &self.heads;
         let (pairs, team_pairs, simdgroups) = (heads.head_dim / 2, self.team_pairs(), self.simdgroups());

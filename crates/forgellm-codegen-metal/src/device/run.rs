@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::device::attention::RowRun;
+use crate::device::buckets::Bucket;
 use crate::device::cache::{CacheMemory, LayerCache, PAGE};
 use crate::device::kernels::Kernels;
 use crate::device::kv_format::KvFormat;
@@ -31,6 +32,8 @@ pub struct Run<'r> {
     pub(crate) earlier: Earlier<'r>,
     pub(crate) caches: &'r CacheMemory,
     pub(crate) scratch: &'r Scratch,
+    /// The kernels of projections.
+    pub(crate) projections: &'static [Bucket],
     /// Rows of the step.
     pub(crate) rows: usize,
     /// The wanted rows that the head runs for now: the first, among all wanted rows of the step, and how many.
@@ -125,6 +128,15 @@ impl<'r> Run<'r> {
     /// A matrix of the weights.
     pub(crate) fn matrix(&self, matrix: &AnyMatrix) -> Binding<'r> {
         Binding { buffer: self.weights.buffer(), offset: matrix.offset }
+    }
+
+    /// The kernel for projections of so many rows. `None`, and the run has failed, if there is none.
+    pub(crate) fn bucket(&self, rows: usize) -> Option<Bucket> {
+        let bucket = self.projections.iter().find(|bucket| rows <= bucket.most_rows);
+        if bucket.is_none() {
+            self.fail(format!("there is no kernel for projections of {rows} rows"));
+        }
+        bucket.copied()
     }
 
     /// Token ids of the rows.

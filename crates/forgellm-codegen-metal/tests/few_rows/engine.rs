@@ -20,6 +20,7 @@ use forgellm_codegen_metal::kernel_source;
 use forgellm_frontend::ir::DType;
 use forgellm_runtime::runtime::engine::{Engine, Row, RowResult, Token, Want};
 
+use crate::buckets::projections;
 use crate::paged::{Random, nmse};
 use crate::weights::Weights;
 use crate::weights_file::Data;
@@ -78,6 +79,7 @@ impl Model for Program {
             positions: 100,
             row_arena: 5 * IN + W + 2 * Q,
             wanted_arena: Q,
+            projections: projections(),
             caches: &[CacheSpec { heads: HEADS, kv_heads: KV_HEADS, head_dim: HEAD_DIM, window: None }],
             hidden: Some(RESULT.any()),
             logits: RESULT.any(),

@@ -1,6 +1,8 @@
 //! Projections of few rows, the fused way to attention, and the embedding: kernels in the simulator, every access checked, against f64.
 
 mod ahead;
+#[path = "../it/buckets.rs"]
+mod buckets;
 mod embed;
 mod engine;
 mod mat_vec;

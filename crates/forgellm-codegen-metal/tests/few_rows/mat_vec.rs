@@ -8,6 +8,7 @@ use forgellm_codegen_metal::device::selfcheck::activation;
 use forgellm_codegen_metal::pack::format_of;
 use forgellm_frontend::ir::DType;
 
+use crate::buckets::tile;
 use crate::paged::{Gpu, Random, download, nmse};
 use crate::weights::{Weights, normed, wide};
 
@@ -134,7 +135,7 @@ impl Data {
             buffers.extend([(4 + number, &planes[part], 0), (7 + number, &biases[part], 0)]);
         }
         let bytes = vec![(3, (rows as u32).to_le_bytes().to_vec())];
-        gpu.run(&[(case.shape().launch(rows), buffers, bytes)]);
+        gpu.run(&[(case.shape().launch(rows, tile(rows)), buffers, bytes)]);
         // Buffers have at least 16 bytes.
         let [mut y, mut sum] = [y, &sum].map(download);
         y.truncate(rows * self.width);
@@ -311,5 +312,5 @@ fn shapes_of_models() {
 
 #[test]
 fn no_rows_are_no_work() {
-    assert!(Case::plain(32, &[(DType::Q4_0, 5)]).shape().launch(0).threadgroups.contains(&0));
+    assert!(Case::plain(32, &[(DType::Q4_0, 5)]).shape().launch(0, 1).threadgroups.contains(&0));
 }

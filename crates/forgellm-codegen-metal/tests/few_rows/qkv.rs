@@ -8,6 +8,7 @@ use forgellm_codegen_metal::device::weights::Vector;
 use forgellm_codegen_metal::pack::format_of;
 use forgellm_frontend::ir::DType;
 
+use crate::buckets::tile;
 use crate::paged::{Gpu, Kv, PAGE, Random, Tables, download, nmse};
 use crate::weights::{Weights, normed, wide};
 
@@ -119,7 +120,7 @@ impl Case {
 
         let shape = self.shape();
         assert!(rows.len() <= shape.max_rows());
-        let launch = shape.launch(PAGE, rows.len());
+        let launch = shape.launch(PAGE, rows.len(), tile(rows.len()));
         let mut needs = qkv_needs(self.types.map(format_of));
         needs.instantiations.retain(|line| line.contains(&format!("\"{}\"", launch.function)));
         let gpu = Gpu::new(&needs);

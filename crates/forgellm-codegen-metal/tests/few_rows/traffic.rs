@@ -6,6 +6,7 @@ use forgellm_codegen_metal::device::prologue::Prologue;
 use forgellm_codegen_metal::pack::{format_of, packed_bytes};
 use forgellm_frontend::ir::DType;
 
+use crate::buckets::tile;
 use crate::paged::{Gpu, Random};
 use crate::weights::Weights;
 
@@ -31,7 +32,8 @@ fn traffic(dtype: DType, rows: usize) -> Traffic {
     let (x, y) = (gpu.upload(&random.normals(rows * INPUTS)), gpu.output(rows * OUTPUTS));
     let part = GemmPart { format: format_of(dtype), outputs: OUTPUTS, bias: false };
     let shape = Gemm { inputs: INPUTS, parts: vec![part], gate: None, residual: false };
-    let launch = MatVec { shape, prologue: Prologue { norm: Some(1e-5), add: None } }.launch(rows);
+    let launch =
+        MatVec { shape, prologue: Prologue { norm: Some(1e-5), add: None } }.launch(rows, tile(rows));
     let threadgroups = launch.threadgroups[0];
     let mut buffers =
         vec![(0, &x, 0), (1, &x, 0), (2, &y, 0), (10, &x, 0), (11, &x, 0), (12, &x, 0), (13, &y, 0)];

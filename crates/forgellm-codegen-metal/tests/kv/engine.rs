@@ -60,6 +60,7 @@ impl Model for Program {
             positions: 500,
             row_arena: W + 4 * Q,
             wanted_arena: Q,
+            projections: &[],
             caches: CACHES,
             hidden: Some(RESULT.any()),
             logits: RESULT.any(),

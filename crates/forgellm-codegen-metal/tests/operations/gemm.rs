@@ -1,12 +1,13 @@
 //! Projections of many rows.
 
 use forgellm_codegen_metal::device::elementwise::Activation;
-use forgellm_codegen_metal::device::gemm::{Gemm, GemmPart, TILE_ROWS, gemm_needs, tile_rows};
+use forgellm_codegen_metal::device::gemm::{Gemm, GemmPart, TILE_ROWS, gemm_needs};
 use forgellm_codegen_metal::device::selfcheck::activation;
 use forgellm_codegen_metal::pack::{format_of, pack, packed_bytes};
 use forgellm_frontend::ir::DType;
 use forgellm_frontend::quant::{dequantize, random_blocks};
 
+use crate::buckets::tile;
 use crate::gpu::{Bound, Gpu, Random, download, nmse};
 
 /// A projection.
@@ -172,7 +173,7 @@ fn sweep(dtype: DType, inputs: [usize; 4], parts: &[&'static [(DType, usize)]]) 
     for (number, (rows, outputs)) in SHAPES.into_iter().enumerate() {
         let parts = parts.iter().find(|parts| parts[0].1 == outputs).unwrap();
         let case = Case::plain(inputs[number % 4], parts);
-        check(&gpu, &case, rows, tile_rows(rows));
+        check(&gpu, &case, rows, tile(rows));
     }
     for tile in TILE_ROWS {
         check(&gpu, &Case::plain(inputs[1], parts[3]), tile + 1, tile);
@@ -275,15 +276,4 @@ fn weights_are_read_once_per_tile() {
         assert_eq!(counts.threadgroup_barriers, (tiles * 2 * barriers) as u64);
         println!("tiles of {tile}: {counts}");
     }
-}
-
-#[test]
-fn tiles_follow_the_rows() {
-    let tiles = |rows: std::ops::RangeInclusive<usize>| rows.map(tile_rows).collect::<Vec<_>>();
-    assert!(tiles(1..=16).iter().all(|tile| *tile == 16));
-    assert!(tiles(17..=32).iter().all(|tile| *tile == 32));
-    assert!(tiles(33..=64).iter().all(|tile| *tile == 64));
-    assert!(tiles(65..=96).iter().all(|tile| *tile == 32));
-    assert!(tiles(97..=128).iter().all(|tile| *tile == 64));
-    assert_eq!(tile_rows(512), 64);
 }

@@ -29,6 +29,7 @@ use forgellm_runtime::runtime::weights::{
     Weights as WeightsFile,
 };
 
+use crate::buckets::projections;
 use crate::gemm::weights;
 use crate::gpu::{Random, nmse};
 
@@ -96,6 +97,7 @@ impl<const W: usize, const OUT: usize, B: Fn(&Run<'_>, Buffer<W>, Buffer<OUT>)> 
             positions: 4096,
             row_arena: 4096,
             wanted_arena: OUT,
+            projections: projections(),
             caches: &[],
             hidden: Some(Self::RESULT.any()),
             logits: Self::RESULT.any(),

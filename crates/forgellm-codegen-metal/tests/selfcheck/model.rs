@@ -20,6 +20,7 @@ use forgellm_codegen_metal::gpu::{Device, Options};
 use forgellm_codegen_metal::kernel_source;
 use forgellm_frontend::ir::DType;
 
+use crate::buckets::projections;
 use crate::paged::Random;
 use crate::weights::Weights;
 use crate::weights_file::Data;
@@ -74,6 +75,7 @@ impl Model for Tiny {
             positions: 400,
             row_arena: ROW,
             wanted_arena: HIDDEN + VOCAB,
+            projections: projections(),
             caches: CACHES,
             hidden: Some(STATE.any()),
             logits: LOGITS.any(),

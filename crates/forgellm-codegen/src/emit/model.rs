@@ -17,6 +17,7 @@ pub fn model(plan: &Plan, program: &Program, dialect: &dyn Dialect) -> String {
     let mut used = Used::default();
     constants(&mut body, plan, program);
     buffers(&mut body, plan, &mut used);
+    projections(&mut body, plan, &mut used);
     caches(&mut body, plan);
     model_struct(&mut body, plan, dialect, &mut used);
     forward(&mut body, plan, dialect, &mut used);
@@ -95,6 +96,23 @@ fn buffers(w: &mut RustWriter, plan: &Plan, used: &mut Used) {
         let name = constant_name(&buffer.name);
         w.line(format!("const {name}: {kind}<{}> = {kind}::at({});", buffer.shape.width, buffer.offset));
     }
+    w.gap();
+}
+
+fn projections(w: &mut RustWriter, plan: &Plan, used: &mut Used) {
+    if plan.projections.is_empty() {
+        return;
+    }
+    used.device("Bucket");
+    used.device("Projection");
+    w.line("/// The kernels of projections by the rows of a step.");
+    w.enclosed(format!("static PROJECTIONS: [Bucket; {}] = ", plan.projections.len()), "[", "];", |w| {
+        for bucket in &plan.projections {
+            let most = bucket.most_rows.map_or("usize::MAX".into(), |rows| rows.to_string());
+            let (kernel, tile) = (bucket.kernel, bucket.tile);
+            w.line(format!("Bucket {{ most_rows: {most}, kernel: Projection::{kernel}, tile: {tile} }},"));
+        }
+    });
     w.gap();
 }
 
@@ -208,6 +226,9 @@ fn forward(w: &mut RustWriter, plan: &Plan, dialect: &dyn Dialect, used: &mut Us
                 w.line(format!("row_arena: {},", plan.row_elements));
                 w.line(format!("wanted_arena: {},", plan.wanted_elements));
                 dialect.spec_fields(w, plan);
+                if !plan.projections.is_empty() {
+                    w.line("projections: &PROJECTIONS,");
+                }
                 w.line("caches: &CACHES,");
                 let buffer = |id: BufferId| format!("{}.any()", constant_name(&plan.buffers[id.0].name));
                 let hidden = plan.hidden_state.map_or("None".into(), |id| format!("Some({})", buffer(id)));

@@ -238,6 +238,7 @@ impl<M: Model> MetalEngine<M> {
             earlier: Earlier { results: before.at(before.layout.results), rows: earlier_rows, kept },
             caches: &self.caches,
             scratch: &self.scratch,
+            projections: self.spec.projections,
             rows,
             wanted: (group.first, group.rows.len()),
             row_runs,
