@@ -216,7 +216,11 @@ pub fn prefill<E: Engine>(
 }
 
 /// The best token of a greedy row, or a sampled one of a row with logits.
-fn choose(sampler: &mut Sampler, result: &RowResult, history: &[u32]) -> Result<u32, GenerateError> {
+pub(in crate::runtime) fn choose(
+    sampler: &mut Sampler,
+    result: &RowResult,
+    history: &[u32],
+) -> Result<u32, GenerateError> {
     match result {
         RowResult::Top(top) => best(top),
         RowResult::Logits(logits) => Ok(sampler.sample(logits, history)?),

@@ -13,6 +13,7 @@ pub mod heap;
 pub mod pages;
 pub mod program;
 pub mod sampling;
+pub mod scheduler;
 pub mod score;
 pub mod step;
 pub mod stop;
