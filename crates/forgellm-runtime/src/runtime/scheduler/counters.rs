@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     /// Answers that came to an end by themselves: end token, stop string, length, full context.
     pub finished: Count,
-    /// Answers that nobody waited for any more.
+    /// Answers that were begun and that nobody waited for any more.
     pub cancelled: Count,
     /// Answers that ended with an error or were interrupted.
     pub failed: Count,

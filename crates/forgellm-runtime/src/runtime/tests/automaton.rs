@@ -2,6 +2,7 @@
 //! engine contract and refuses what the contract forbids, so it shows what the code above an engine asks of one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex};
 
 use crate::runtime::engine::{
     Capacity, CheckEntry, Engine, EngineError, Row, RowResult, RunAhead, SequenceId, Token, Want,
@@ -23,8 +24,31 @@ pub(crate) struct Automaton {
     slack: Option<usize>,
     /// A step with this token fails in this way.
     poison: Option<(u32, EngineError)>,
+    /// Each step waits until it may pass.
+    gate: Option<Arc<Gate>>,
     /// What a self-check gives; without it, this is an engine that has none.
     pub(crate) checked: Option<Vec<CheckEntry>>,
+}
+
+/// Lets steps through one by one, so that a test knows what has happened before it looks.
+#[derive(Default)]
+pub(crate) struct Gate {
+    free: Mutex<usize>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// Lets `steps` more steps through.
+    pub(crate) fn open(&self, steps: usize) {
+        let mut free = self.free.lock().unwrap();
+        *free = free.saturating_add(steps);
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut free = self.opened.wait_while(self.free.lock().unwrap(), |free| *free == 0).unwrap();
+        *free -= 1;
+    }
 }
 
 impl Automaton {
@@ -40,6 +64,7 @@ impl Automaton {
             most_under_way: 0,
             slack: None,
             poison: None,
+            gate: None,
             checked: None,
         }
     }
@@ -57,6 +82,11 @@ impl Automaton {
     /// The same, and fails with `error` in each step that holds `token`.
     pub(crate) fn that_fails_at(self, token: u32, error: EngineError) -> Automaton {
         Automaton { poison: Some((token, error)), ..self }
+    }
+
+    /// The same, and each step waits at the gate.
+    pub(crate) fn that_waits_at(self, gate: Arc<Gate>) -> Automaton {
+        Automaton { gate: Some(gate), ..self }
     }
 
     fn sequence(&self, sequence: SequenceId) -> Result<&Vec<u32>, EngineError> {
@@ -186,6 +216,9 @@ impl Engine for Automaton {
                 Want::Logits => RowResult::Logits(logits),
                 Want::Hidden => RowResult::Hidden(tokens.iter().map(|&token| token as f32).collect()),
             });
+        }
+        if let Some(gate) = &self.gate {
+            gate.pass();
         }
         self.sequences = after;
         self.argmax = argmax;
