@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::runtime::engine::{Engine, EngineError, SequenceId};
 use crate::runtime::generate::{FinishReason, GenerateError};
 use active::Active;
-pub use counters::{Count, Counters};
+pub use counters::Counters;
 use kept::{Entry, Kept};
 pub use queue::{Finished, Job, Listener, Queue, SubmitError};
 

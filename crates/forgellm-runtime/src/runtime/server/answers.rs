@@ -42,7 +42,7 @@ pub(super) async fn respond(
         }),
         created: unix_seconds(),
         model: service.spec.name,
-        fingerprint: format!("fp_{}", service.spec.plan_hash),
+        fingerprint: format!("fp_{}", service.spec.plan_hash.get(..16).unwrap_or(service.spec.plan_hash)),
         include_usage: asked.settings.include_usage,
     };
     let (choices, stream) = (asked.settings.choices, asked.settings.stream);
