@@ -36,6 +36,10 @@ def metric(name):
     return next(float(line.split()[-1]) for line in lines if line.startswith(f"forgellm_{name} "))
 
 
+def tokenize(text):
+    return client.post(f"{URL}/tokenize", cast_to=dict, body={"content": text})["tokens"]
+
+
 def wait_until_idle():
     end = time.monotonic() + 10
     while metric("running_sequences") or metric("queue_length"):
@@ -106,6 +110,17 @@ class Chat(unittest.TestCase):
         answer = chat(temperature=1.5, seed=1, extra_body={"top_k": 1, "min_p": 0.1})
         self.assertEqual(answer.choices[0].message.content, chat().choices[0].message.content)
 
+    def test_bias_and_penalties(self):
+        # The first token of the answer, ruled out and then the only one that is possible.
+        tokens = tokenize(chat(max_tokens=1).choices[0].message.content)
+        banned = chat(logit_bias={str(tokens[0]): -100}).choices[0].message.content
+        self.assertNotEqual(banned, chat().choices[0].message.content)
+        forced = chat(max_tokens=3, logit_bias={str(tokens[0]): 100}).choices[0].message.content
+        self.assertEqual(tokenize(forced), tokens[:1] * 3)
+        penalized = chat(max_tokens=64, presence_penalty=2, frequency_penalty=2, extra_body={"ignore_eos": True})
+        plain = chat(max_tokens=64, extra_body={"ignore_eos": True})
+        self.assertNotEqual(penalized.choices[0].message.content, plain.choices[0].message.content)
+
     def test_async_stream(self):
         async def run():
             async with openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0) as other:
@@ -166,6 +181,8 @@ class Errors(unittest.TestCase):
             {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
             {"response_format": {"type": "json_object"}},
             {"logprobs": True},
+            {"presence_penalty": 3},
+            {"logit_bias": {"5": 200}},
             {"messages": []},
         ]:
             with self.subTest(options), self.assertRaises(openai.BadRequestError) as caught:

@@ -4,6 +4,7 @@ mod apple;
 mod arm;
 mod checks;
 mod clients;
+mod independent;
 mod models;
 mod packages;
 mod tidy;
@@ -23,9 +24,11 @@ Usage: cargo xtask <CHORE>
   golden   the tests of whole models against an independent implementation
   clients  the tests of other people's clients against a served model
   bless    accepts what the compiler prints now as the new snapshots
-  arm      tests the device layer for 64-bit Arm under emulation
+  arm      tests the device layer and a generated program for 64-bit Arm under emulation
   check-apple [PROJECT]…
            type-checks what is written for Macs, or the projects given, on any system
+  independent
+           Metal kernels of others in metal-sim, compared with NumPy
   tidy     crate dependencies, file lengths, absolute paths, unexplained exceptions
 ";
 
@@ -57,6 +60,7 @@ fn run() -> Result<()> {
         Some("bless") => checks::bless(),
         Some("arm") => arm::check(),
         Some("check-apple") => apple::check(&rest),
+        Some("independent") => independent::check(),
         Some("tidy") => tidy::check(),
         Some(other) => bail!("there is no chore `{other}`\n\n{USAGE}"),
         None => {

@@ -88,6 +88,7 @@ MS_UNTRACED T atomic_update(volatile T *p, T operand, F f) {
 }  // namespace ms
 
 namespace metal {
+#if !MS_SPACES
 // The order is an argument because the language wants it written; only relaxed exists for atomic operations.
 template <typename T>
 MS_INLINE T atomic_load_explicit(const volatile _atomic<T> *object, memory_order) {
@@ -138,6 +139,7 @@ MS_FETCH(max, MS_32_BITS, "atomic_fetch_max takes int and uint", a < b ? b : a)
 MS_ULONG(min, b < a ? b : a)
 MS_ULONG(max, a < b ? b : a)
 #undef MS_ULONG
+#endif
 
 // Threads of one threadgroup run on one core and see each other's accesses in order; threadgroups synchronise only
 // through atomics, so a fence of the processor is enough.

@@ -18,6 +18,16 @@ struct arguments<R (*)(P...)> {
   using type = typename at<I, P...>::type;
 };
 
+// Memory that all threads of a threadgroup share, declared in a kernel.
+template <typename T>
+MS_INLINE T &threadgroup_variable(uint32_t site, const char *name) {
+#if MS_SPACES
+  return *(T *)nullptr;
+#else
+  return *static_cast<T *>(ms_host_table->threadgroup_memory(site, sizeof(T), alignof(T), name));
+#endif
+}
+
 template <typename T>
 struct pointed {
   static_assert(sizeof(T) == 0, "a buffer or threadgroup parameter is a pointer or a reference");
@@ -28,7 +38,24 @@ struct pointed<T *> {
 };
 template <typename T>
 struct pointed<T &> {
-  MS_INLINE T &from(void *address) { return *static_cast<T *>(address); }
+  MS_INLINE T &from(void *address) {
+#if !MS_TRACED
+    // An optional argument that is not bound. The compiler holds every reference for readable and may load ahead of the
+    // condition that keeps the kernel from using it. The traced build must not, and reports a use.
+    if (!address) {
+      struct alignas(T) memory {
+        unsigned char bytes[sizeof(T)];
+      };
+      static const memory absent = [] {
+        memory filled = {};
+        for (unsigned char &byte : filled.bytes) byte = 0xff;
+        return filled;
+      }();
+      return *(T *)&absent;
+    }
+#endif
+    return *static_cast<T *>(address);
+  }
 };
 
 template <typename T>

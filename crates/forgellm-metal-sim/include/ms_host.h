@@ -58,16 +58,24 @@ __attribute__((visibility("protected"))) extern const ms_host *ms_host_table;
 #endif
 
 namespace ms {
+// Nobody defines this. The compiler forgets that a function is convergent if all that it calls is not, so every place
+// calls this where it never comes.
+extern "C" __attribute__((weak, convergent)) void ms_never();
+#define MS_STAY_CONVERGENT \
+  if (__builtin_expect(ms_host_table == nullptr, 0)) ms_never()
+
 // The thread that runs: the same for the whole life of a coroutine, hence `const`.
 static __attribute__((noinline, unused, const, no_sanitize("address", "kernel-address"))) ms_thread *current() {
   return const_cast<ms_thread *>(ms_host_table->thread());
 }
 
 MS_PLACE void barrier(uint32_t scope, uint32_t flags) {
+  MS_STAY_CONVERGENT;
   ms_host_table->barrier(scope, flags, MS_RETURN_ADDRESS);
 }
 
 MS_PLACE char *exchange(const void *value, uint32_t size, uint32_t *active) {
+  MS_STAY_CONVERGENT;
   return static_cast<char *>(
       const_cast<void *>(ms_host_table->exchange(value, size, active, MS_RETURN_ADDRESS)));
 }

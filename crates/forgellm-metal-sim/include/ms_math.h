@@ -153,9 +153,15 @@ MS_FLOAT_TEST(signbit, __builtin_signbit(x))
 
 #define MS_ORDER_VECTOR(T, N)                                               \
   MS_INLINE vec<bool, N> isordered(vec<T, N> a, vec<T, N> b) {              \
-    return a == a && b == b;                                                \
+    vec<bool, N> r;                                                         \
+    for (int i = 0; i < N; ++i) r[i] = isordered(a[i], b[i]);               \
+    return r;                                                               \
   }                                                                         \
-  MS_INLINE vec<bool, N> isunordered(vec<T, N> a, vec<T, N> b) { return !isordered(a, b); }
+  MS_INLINE vec<bool, N> isunordered(vec<T, N> a, vec<T, N> b) {            \
+    vec<bool, N> r;                                                         \
+    for (int i = 0; i < N; ++i) r[i] = isunordered(a[i], b[i]);             \
+    return r;                                                               \
+  }
 #define MS_ORDER(T)                                                         \
   MS_INLINE bool isordered(T a, T b) { return a == a && b == b; }           \
   MS_INLINE bool isunordered(T a, T b) { return !isordered(a, b); }         \
@@ -180,17 +186,29 @@ MS_INLINE float sincos(float x, float &c) {
 #define MS_RESULTS_VECTOR(T, N)                                                                \
   MS_INLINE vec<T, N> modf(vec<T, N> x, vec<T, N> &whole) {                                    \
     vec<T, N> r;                                                                               \
-    for (int i = 0; i < N; ++i) r[i] = modf(x[i], whole[i]);                                   \
+    for (int i = 0; i < N; ++i) {                                                              \
+      T second;                                                                                \
+      r[i] = modf(x[i], second);                                                               \
+      whole[i] = second;                                                                       \
+    }                                                                                          \
     return r;                                                                                  \
   }                                                                                            \
   MS_INLINE vec<T, N> sincos(vec<T, N> x, vec<T, N> &c) {                                      \
     vec<T, N> r;                                                                               \
-    for (int i = 0; i < N; ++i) r[i] = sincos(x[i], c[i]);                                     \
+    for (int i = 0; i < N; ++i) {                                                              \
+      T second;                                                                                \
+      r[i] = sincos(x[i], second);                                                             \
+      c[i] = second;                                                                           \
+    }                                                                                          \
     return r;                                                                                  \
   }                                                                                            \
   MS_INLINE vec<T, N> frexp(vec<T, N> x, vec<int, N> &exponent) {                              \
     vec<T, N> r;                                                                               \
-    for (int i = 0; i < N; ++i) r[i] = frexp(x[i], exponent[i]);                               \
+    for (int i = 0; i < N; ++i) {                                                              \
+      int second;                                                                              \
+      r[i] = frexp(x[i], second);                                                              \
+      exponent[i] = second;                                                                    \
+    }                                                                                          \
     return r;                                                                                  \
   }                                                                                            \
   MS_INLINE vec<T, N> ldexp(vec<T, N> x, vec<int, N> k) {                                      \
@@ -264,6 +282,7 @@ MS_SIZES(MS_ANY, bool)
   MS_SIZES(MS_SELECT_VECTOR, T)
 MS_SELECT(float)
 MS_SELECT(half)
+MS_SELECT(bfloat)
 MS_SELECT(char)
 MS_SELECT(uchar)
 MS_SELECT(short)
@@ -303,7 +322,8 @@ MS_SELECT(bool)
   }
 #define MS_CROSS(T)                                                                                   \
   MS_INLINE vec<T, 3> cross(vec<T, 3> a, vec<T, 3> b) {                                               \
-    return vec<T, 3>(a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]); \
+    return vec<T, 3>{T(a[1] * b[2] - a[2] * b[1]), T(a[2] * b[0] - a[0] * b[2]),                      \
+                     T(a[0] * b[1] - a[1] * b[0])};                                                   \
   }
 MS_SIZES(MS_GEOMETRY, float)
 MS_SIZES(MS_GEOMETRY, half)

@@ -11,6 +11,9 @@
 #if MS_TRACED
 #include "ms_trace.h"
 #endif
+#if MS_SPACES
+#include "ms_spaces.h"
+#endif
 
 extern "C" {
 const ms_host *ms_host_table = nullptr;
@@ -19,7 +22,13 @@ const ms_host *ms_host_table = nullptr;
 // `half` and `bfloat` are keywords: no variable can have these names.
 #define half _Float16
 #define bfloat __bf16
+#define thread
+#if MS_SPACES
+#define device __attribute__((address_space(1)))
+#define constant __attribute__((address_space(2))) const
+#define threadgroup __attribute__((address_space(3)))
+#else
 #define device
 #define constant const
 #define threadgroup
-#define thread
+#endif

@@ -22,7 +22,9 @@ struct matrix {
   // Of lane 0 while not spread.
   alignas(32) T elements[64];
   metal::vec<T, 2> own;
-  bool spread;
+  // A matrix that nothing was assigned to is undefined in each lane, so that its lanes need not meet before they set
+  // their elements; one that is initialised to zero (`= {}`) is zero in each lane.
+  bool spread = true;
 };
 
 // Counts an operation; whether the caller is the lane that performs it.
@@ -34,6 +36,7 @@ MS_INLINE bool performs() {
 
 template <typename T>
 MS_PLACE void spread(matrix<T> &m) {
+  MS_STAY_CONVERGENT;
   // Lane 0 publishes where its elements are; whichever lane goes on first hands all lanes their two, while lane 0
   // cannot have changed them yet.
   struct shared {
@@ -64,6 +67,7 @@ MS_PLACE void spread(matrix<T> &m) {
 
 template <typename T>
 MS_PLACE void gather(matrix<T> &m) {
+  MS_STAY_CONVERGENT;
   struct {
     T pair[2];
   } value = {{m.own[0], m.own[1]}};
@@ -199,6 +203,7 @@ MS_INLINE simdgroup_matrix<T, Columns, Rows> make_diagonal_simdgroup_matrix(T va
   return simdgroup_matrix<T, Columns, Rows>(value);
 }
 
+#if !MS_SPACES
 template <typename T>
 MS_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8> &d, const T *source, ulong elements_per_row = 8,
                               ulong2 origin = 0, bool transpose = false) {
@@ -217,6 +222,7 @@ MS_INLINE void simdgroup_store(const simdgroup_matrix<T, 8, 8> &a, T *target, ul
   MS_TRACE_MATRIX(1, first, elements_per_row * sizeof(T), 8 * sizeof(T));
   ms::store_elements(first, elements, elements_per_row, transpose);
 }
+#endif
 
 template <typename T, typename A, typename B, typename C>
 MS_INLINE void simdgroup_multiply_accumulate(simdgroup_matrix<T, 8, 8> &d, const simdgroup_matrix<A, 8, 8> &a,

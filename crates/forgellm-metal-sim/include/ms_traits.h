@@ -115,11 +115,19 @@ struct remove_reference {
 };
 template <typename T>
 using remove_reference_t = typename remove_reference<T>::type;
-// All memory is one address space here.
 template <typename T>
 struct remove_addrspace {
   typedef T type;
 };
+#if MS_SPACES
+#define MS_REMOVE(space)                                  \
+  template <typename T>                                   \
+  struct remove_addrspace<T space> : remove_addrspace<T> {};
+MS_REMOVE(__attribute__((address_space(1))))
+MS_REMOVE(__attribute__((address_space(2))) const)
+MS_REMOVE(__attribute__((address_space(3))))
+#undef MS_REMOVE
+#endif
 template <typename T>
 using remove_addrspace_t = typename remove_addrspace<T>::type;
 template <typename T>
@@ -205,6 +213,21 @@ constexpr T &&forward(remove_reference_t<T> &x) noexcept {
 template <typename T>
 constexpr T &&forward(remove_reference_t<T> &&x) noexcept {
   return static_cast<T &&>(x);
+}
+// static_cast, which clang does not have between half and bfloat.
+template <typename To, typename From>
+MS_INLINE constexpr To ms_cast(From &&from) {
+  typedef remove_cv_t<remove_reference_t<From>> F;
+  if constexpr ((is_same_v<F, half> && is_same_v<remove_cv_t<To>, bfloat>) ||
+                (is_same_v<F, bfloat> && is_same_v<remove_cv_t<To>, half>)) {
+    return static_cast<To>(static_cast<float>(from));
+  } else {
+    return static_cast<To>(forward<From>(from));
+  }
+}
+template <typename To>
+MS_INLINE constexpr To ms_cast() {
+  return To();
 }
 template <typename T>
 constexpr void swap(T &a, T &b) {

@@ -8,7 +8,8 @@ use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use forgellm_frontend::interp::Interpreter;
 use forgellm_frontend::ir::{Graph, Verified};
-use forgellm_runtime::runtime::program::KvFormat;
+use forgellm_runtime::runtime::cli::kv_format;
+use forgellm_runtime::runtime::open::KvFormat;
 use forgellm_runtime::runtime::score::{self, PositionLogits};
 use forgellm_runtime::runtime::tokenizer::Special;
 use serde_json::json;
@@ -72,7 +73,7 @@ struct How {
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// How a compiled program's cache stores keys and values (default: f16)
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", value_parser = kv_format())]
     kv_cache: Option<KvFormat>,
     /// Print one JSON object
     #[arg(long)]
@@ -146,8 +147,8 @@ fn program(
     if let Some(threads) = how.threads {
         arguments.extend(["--threads".into(), threads.to_string().into()]);
     }
-    if let Some(format) = how.kv_cache.as_ref().and_then(ValueEnum::to_possible_value) {
-        arguments.extend(["--kv-cache".into(), format.get_name().into()]);
+    if let Some(format) = how.kv_cache {
+        arguments.extend(["--kv-cache".into(), format.name().into()]);
     }
     arguments.extend(command);
     hand_over(&program, &arguments)

@@ -1,7 +1,7 @@
 //! Finds a model's weights in the weights file.
 
 use super::matrix::{Format, Matrix};
-use crate::runtime::program::OpenError;
+use crate::runtime::open::OpenError;
 use crate::runtime::weights::Weights;
 
 /// The matrix `name`.

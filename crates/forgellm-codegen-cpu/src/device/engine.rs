@@ -15,8 +15,8 @@ use super::pool::Pool;
 use super::profile::Profile;
 use super::run::{Run, Scratch, StepMemory, WANTED_ROWS};
 use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId};
+use crate::runtime::open::{self, KvFormat, OpenOptions};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
-use crate::runtime::program::{self, KvFormat, OpenOptions};
 
 /// A compiled model.
 ///
@@ -98,10 +98,10 @@ impl Default for CpuOptions {
 
 impl CpuOptions {
     /// What a program was told, which is refused where it has no meaning.
-    pub fn of_program(options: &OpenOptions) -> Result<CpuOptions, program::OpenError> {
+    pub fn of_program(options: &OpenOptions) -> Result<CpuOptions, open::OpenError> {
         if options.kv_cache.is_some_and(|format| format != KvFormat::F16) {
             let reason = "on a CPU keys and values are kept in f16; leave the option out";
-            return Err(program::OpenError::Option { option: "--kv-cache", reason });
+            return Err(open::OpenError::Option { option: "--kv-cache", reason });
         }
         Ok(CpuOptions {
             threads: options.threads.unwrap_or(0),

@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::weights::{Matrix, Vector, Weights};
-use crate::runtime::program::OpenError;
+use crate::runtime::open::OpenError;
 
 /// The matrix `name`.
 pub fn matrix<F: Format, const OUT: usize, const IN: usize>(

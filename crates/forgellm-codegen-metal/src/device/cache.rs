@@ -6,8 +6,8 @@
 use crate::device::engine::CacheSpec;
 use crate::device::kv_format::{KvFormat, head_bytes};
 use crate::gpu::{Buffer, Device, GpuError};
+use crate::runtime::open::OpenError;
 use crate::runtime::pages::PageCopy;
-use crate::runtime::program::OpenError;
 
 /// Positions of a page.
 pub const PAGE: usize = 32;

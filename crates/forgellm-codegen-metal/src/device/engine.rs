@@ -18,8 +18,8 @@ use crate::runtime::buffer::AnyBuffer;
 use crate::runtime::engine::{
     Capacity, CheckEntry, Engine, EngineError, ProfileEntry, Row, RowResult, RunAhead, SequenceId,
 };
+use crate::runtime::open::{OpenError, OpenOptions};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
-use crate::runtime::program::{OpenError, OpenOptions};
 use crate::runtime::weights::Weights as WeightsFile;
 
 /// A compiled model: it encodes its operations.

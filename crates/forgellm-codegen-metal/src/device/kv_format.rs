@@ -1,6 +1,6 @@
 //! How the KV cache stores keys and values.
 
-pub use crate::runtime::program::KvFormat;
+pub use crate::runtime::open::KvFormat;
 
 /// Bytes of the keys, or of the values, of one key-value head in a page of so many positions; `None` if such heads cannot be stored.
 ///

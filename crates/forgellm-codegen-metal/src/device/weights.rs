@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::device::format::{Format, FormatInfo};
 use crate::gpu::{Buffer, Device, GpuError, Memory};
-use crate::runtime::program::OpenError;
+use crate::runtime::open::OpenError;
 use crate::runtime::weights::Weights as File;
 
 /// The weights of a program on its GPU.

@@ -70,7 +70,9 @@ fn life<M: Model>(engine: MetalEngine<M>, behind: usize) -> Vec<Vec<RowResult>> 
         late.step(&[(b, Ok(1), best), (a, Ok(0), best)]);
         late.step(&[(a, Ok(1), best), (b, Ok(0), best)]);
     }
+    // Of two waits, one lets the GPU run the step after, too.
     late.step(&[(a, Ok(0), Want::Logits), (b, Ok(1), Want::Hidden)]);
+    late.step(&[(a, Ok(0), Want::Logits), (b, Err(8), Want::Hidden)]);
     late.step(&[(a, Ok(0), best), (b, Err(3), Want::Nothing)]);
     late.step(&[]);
     late.step(&[(a, Err(11), best)]);

@@ -66,7 +66,8 @@ fn imports(w: &mut RustWriter, dialect: &dyn Dialect, used: &Used) {
     );
     w.imports("crate::device", &list(&device));
     dialect.import_rest(w);
-    w.line("use crate::runtime::program::{OpenError, OpenOptions, ProgramSpec};");
+    w.line("use crate::runtime::open::{OpenError, OpenOptions};");
+    w.line("use crate::runtime::program::ProgramSpec;");
     w.line("use crate::runtime::sampling::SamplingParams;");
     dialect.import_weights(w);
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 
-/// Lists the kernels of a file.
+/// Lists the kernels of a file. They are compiled, so mistakes are found, mixed up address spaces among them.
 #[derive(Args)]
 pub struct List {
     /// A file in the Metal Shading Language

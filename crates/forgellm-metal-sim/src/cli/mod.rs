@@ -30,7 +30,7 @@ Exit status: 0 all well, 1 an error, 2 wrong usage, 3 the sanitizers found somet
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lists the kernels of a file, their parameters and the function constants.
+    /// Compiles a file and lists its kernels, their parameters and the function constants.
     List(list::List),
     /// Runs one kernel over a grid.
     Run(Box<run::Run>),

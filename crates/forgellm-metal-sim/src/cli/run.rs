@@ -12,7 +12,7 @@ use super::Outcome;
 use super::buffers::{self, Content, Filled};
 use super::values::{self, At};
 
-/// Runs one kernel over a grid.
+/// Runs one kernel over a grid. Nothing else of the file is compiled: `list` looks at all of it.
 #[derive(Args)]
 pub struct Run {
     /// A file in the Metal Shading Language
@@ -74,8 +74,9 @@ impl Run {
         let label = self.file.display().to_string();
         let source = std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {label}"))?;
         let (sanitize, count, seed, orders) = (self.sanitize, self.count, self.seed, self.seeds);
-        let include = self.include.clone();
-        let device = Device::with(Options { sanitize, count, seed, orders, include, ..Options::default() })?;
+        let (include, only) = (self.include.clone(), vec![self.kernel.clone()]);
+        let options = Options { sanitize, count, seed, orders, include, only, ..Options::default() };
+        let device = Device::with(options)?;
         let library = device.library(&source, &label)?;
         let pipeline = device.pipeline(&library, &self.kernel, &self.constants);
         let pipeline = pipeline.map_err(|error| anyhow!("{}: {error}", flag_of(&error)))?;

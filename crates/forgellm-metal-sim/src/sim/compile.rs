@@ -74,7 +74,7 @@ pub enum CompileError {
 }
 
 /// Compiles `source`, which errors call `label`. `#include "…"` looks beside `label` if that is the path of a file,
-/// then in the folders of `include`.
+/// then in the folders of `include`. Only the kernels named in `only` are compiled, all of them if it is empty.
 ///
 /// `cache` is a folder for shared objects; it is created. What is in it is found again by the content of everything
 /// that went into the build, so one folder may serve many programs at once.
@@ -82,13 +82,14 @@ pub fn compile(
     source: &str,
     label: &str,
     include: &[PathBuf],
+    only: &[String],
     traced: bool,
     cache: &Path,
 ) -> Result<CompiledLibrary, CompileError> {
     let clang = clang::find()?;
     let headers = headers::folder(cache)?;
     let preprocessed = clang.preprocess(source, label, include, &headers)?;
-    let translation = translate::translate(&preprocessed, label)?;
+    let translation = translate::translate_only(&preprocessed, label, only)?;
     let flags = clang::flags(traced);
 
     let mut hash = Sha256::new();
@@ -105,6 +106,9 @@ pub fn compile(
         let built = clang.build(&text, &flags, &headers, &unfinished).and_then(|output| {
             let found = diagnostics::read(&output.text, source, label, &headers, &translation.lines);
             if output.succeeded && found.is_empty() {
+                if !traced {
+                    check_spaces(&clang, &preprocessed, (source, label), only, &headers)?;
+                }
                 return rename(&unfinished, &object);
             }
             Err(match found.is_empty() {
@@ -126,6 +130,24 @@ pub fn compile(
         constants: translation.constants,
         derived_constants: translation.derived_constants,
     })
+}
+
+/// Refuses a text that mixes up address spaces, which the build does not notice: there all memory is one.
+fn check_spaces(
+    clang: &clang::Clang,
+    preprocessed: &str,
+    (source, label): (&str, &str),
+    only: &[String],
+    headers: &Path,
+) -> Result<(), CompileError> {
+    let (text, lines) = translate::translate_with_spaces(preprocessed, label, only)?;
+    let output = clang.check(&text, headers)?;
+    let diagnostics = diagnostics::of_spaces(&output.text, source, label, headers, &lines);
+    if diagnostics.is_empty() {
+        Ok(())
+    } else {
+        Err(CompileError::Invalid { label: label.into(), diagnostics })
+    }
 }
 
 /// A name beside `path` that no other process or thread uses.

@@ -230,10 +230,13 @@ fn faults_of_the_processor_are_errors() {
         kernel void far(device uint *x [[buffer(0)]], uint i [[thread_position_in_grid]]) {
           x[i] = 1;
           threadgroup_barrier(mem_flags::mem_device);
-          if (i == 40) x[ulong(i) << 40] = 1;
+          if (i == 40) x[-(long(i) << 36)] = 1;
         }
         kernel void quotient(device int *x [[buffer(0)]], uint i [[thread_position_in_grid]]) {
           x[i] = 7 / x[i];
+        }
+        kernel void nowhere(device uint *x [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+          *(device uint *)(ulong(x) | (1ul << 62)) = i;
         }
     ";
     let device = device(Options::default());
@@ -252,6 +255,11 @@ fn faults_of_the_processor_are_errors() {
         let x = crate::values::<u32>(&x);
         assert_eq!(x, [1; 64]);
     }
+    let error = go("nowhere", 1).unwrap_err().to_string();
+    if cfg!(target_arch = "x86_64") {
+        assert!(error.contains("access to a misaligned or impossible address"), "{error}");
+    }
+    assert!(error.ends_with("(test.metal:13)"), "{error}");
     let x = buffer(&device, "x", &[0u32; 64]);
     let divide = |groups: usize| {
         let size = ([groups, 1, 1], [64 / groups, 1, 1]);

@@ -91,6 +91,31 @@ fn concurrent_dispatches_run_in_any_order() {
     assert!(numbers.iter().all(|number| (1000..10000).contains(number) && number % 10 == 9), "{numbers:?}");
 }
 
+/// What was committed after what somebody waits for may have run by then, or not.
+#[test]
+fn under_a_seed_the_device_may_be_further() {
+    let setup = setup(Options { seed: Some(3), ..Options::default() });
+    let queue = setup.device.queue().unwrap();
+    let commit = |digit| {
+        let mut commands = queue.commands("c").unwrap();
+        setup.append(&mut commands.encoder(false, "e"), digit);
+        commands.commit()
+    };
+    let mut seen = [commit(1), commit(2)].map(Some);
+    let mut numbers = Vec::new();
+    for digit in 3..7 {
+        let waited = seen[digit as usize % 2].replace(commit(digit)).unwrap();
+        waited.wait().unwrap();
+        numbers.push(setup.number());
+    }
+    for (last, number) in (3..7).zip(numbers.iter().map(u32::to_string)) {
+        let all: String = (1..=last).map(|digit| digit.to_string()).collect();
+        assert!(all.starts_with(&number) && number.len() + 2 >= all.len(), "{number} of {all}");
+    }
+    let behind = numbers.iter().zip(3..7).filter(|(number, last)| number.to_string().len() < *last as usize);
+    assert!((1..4).contains(&behind.count()), "{numbers:?}");
+}
+
 #[test]
 fn events_order_queues() {
     let setup = setup(Options::default());

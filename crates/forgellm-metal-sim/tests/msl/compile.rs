@@ -9,7 +9,7 @@ use forgellm_metal_sim::sim::compile::{self, CompileError, CompiledLibrary};
 use crate::HEADER;
 
 fn compile(source: &str, label: &str, traced: bool, cache: &Path) -> Result<CompiledLibrary, CompileError> {
-    compile::compile(source, label, &[], traced, cache)
+    compile::compile(source, label, &[], &[], traced, cache)
 }
 
 /// The diagnostics of a text that does not compile, one a line.

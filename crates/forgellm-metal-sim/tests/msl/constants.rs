@@ -43,3 +43,40 @@ fn values_reach_derived_constants() {
         assert_eq!(values::<f32>(&y, 8), [-2.0, 0.0, -1.0, 0.0, -4.0, 0.0, 7.0, 0.0]);
     }
 }
+
+#[test]
+fn optional_references_that_are_not_bound_are_not_read() {
+    // The plain build's compiler takes the load out of the loop if it may.
+    let source = format!(
+        "{HEADER}
+constant bool masked [[function_constant(0)]];
+kernel void k(device float *y [[buffer(0)]], constant int &count [[buffer(1)]],
+              device const float *mask [[buffer(2), function_constant(masked)]],
+              constant int &stride [[buffer(3), function_constant(masked)]],
+              uint lane [[thread_index_in_simdgroup]]) {{
+  float total = 0;
+  for (int i = 0; i < count; ++i) {{
+    total += simd_sum(y[lane]) + (masked ? mask[0] : 1.0f);
+    if (masked) mask += stride;
+  }}
+  y[lane] = total;
+}}"
+    );
+    let mask: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    for sanitize in [false, true] {
+        let device = device(sanitize);
+        let mask = buffer(&device, &mask);
+        for (masked, expected) in [(false, 4.0 * 33.0), (true, 4.0 * 32.0 + 18.0)] {
+            let y = buffer(&device, &[1f32; 32]);
+            run(&device, &source, "k", &[constant(0, ConstantValue::Bool(masked))], 32, |encoder| {
+                encoder.buffer(0, &y, 0);
+                encoder.bytes(1, &4i32.to_le_bytes());
+                if masked {
+                    encoder.buffer(2, &mask, 0);
+                    encoder.bytes(3, &3i32.to_le_bytes());
+                }
+            });
+            assert_eq!(values::<f32>(&y, 32), [expected; 32]);
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! The ways to name a kernel: templates, host names, namespaces, macros.
 
-use crate::{HEADER, buffer, device, run, values};
+use forgellm_metal_sim::sim::api::{Device, GpuError, Options};
+
+use crate::{HEADER, buffer, cache, device, run, values};
 
 const SOURCE: &str = r#"
 template <typename T, int N>
@@ -74,4 +76,71 @@ fn every_form_runs() {
     let renamed = library.kernels().iter().find(|k| k.name == "renamed").unwrap();
     assert_eq!(renamed.max_total_threads, Some(64));
     assert!(library.kernels().iter().all(|k| k.name != "original" && k.name != "scale"));
+}
+
+#[test]
+fn kernels_may_be_called_like_functions_of_the_library() {
+    let source = format!(
+        r#"{HEADER}
+kernel void round(device const float *x, device float *y) {{ y[0] = round(x[0]); }}
+kernel void exp(device const float *x, device float *y) {{ y[0] = exp(x[0]) + fabs(x[0]); }}
+template <typename T> kernel void select(device const T *x, device T *y) {{ y[0] = select(x[0], T(7), x[0] > T(1)); }}
+template [[host_name("select_float")]] kernel void select<float>(device const float *, device float *);
+template [[host_name("select_deduced")]] kernel void select(device const half *, device half *);
+namespace outer {{ namespace {{
+kernel void trunc(device const float *x, device float *y) {{ y[0] = metal::trunc(x[0]) + 10; }}
+}} }}
+"#
+    );
+    let device = device(false);
+    let (x, y) = (buffer(&device, &[2.5f32]), buffer(&device, &[0f32]));
+    for (name, expected) in
+        [("round", 3.0), ("exp", 2.5f32.exp() + 2.5), ("select_float", 7.0), ("trunc", 12.0)]
+    {
+        run(&device, &source, name, &[], 1, |encoder| {
+            encoder.buffer(0, &x, 0);
+            encoder.buffer(1, &y, 0);
+        });
+        let value = values::<f32>(&y, 1)[0];
+        assert!((value - expected).abs() <= 1e-6 * expected, "{name} gives {value}, not {expected}");
+    }
+    // In a namespace the kernel hides the function, as in C++.
+    let hidden = format!(
+        "{HEADER}namespace outer {{\nkernel void trunc(device float *y) {{ y[0] = trunc(y[0]); }}\n}}\n"
+    );
+    let error = device.library(&hidden, "k.metal").err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("k.metal:4:"), "{error}");
+}
+
+#[test]
+fn only_the_kernels_asked_for_are_compiled() {
+    let source = format!(
+        r#"{HEADER}
+template <typename T> kernel void twice(device T *y) {{ static_assert(sizeof(T) == 4); y[0] += y[0]; }}
+template [[host_name("twice_float")]] kernel void twice<float>(device float *);
+template [[host_name("twice_half")]] kernel void twice<half>(device half *);
+kernel void thrice(device float *y) {{ y[0] *= 3; }}
+[[host_name("named")]] kernel void fourfold(device float *y) {{ y[0] *= 4; }}
+"#
+    );
+    // Compiled as a whole, the text has a mistake.
+    let error =
+        device(false).library(&source, "k.metal").err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("k.metal:4:"), "{error}");
+    for (only, expected) in [("twice_float", 10.0), ("thrice", 15.0), ("named", 20.0)] {
+        let options = Options { cache: cache(), only: vec![only.to_owned()], ..Options::default() };
+        let device = Device::with(options).unwrap();
+        let y = buffer(&device, &[5f32]);
+        run(&device, &source, only, &[], 1, |encoder| encoder.buffer(0, &y, 0));
+        assert_eq!(values::<f32>(&y, 1)[0], expected, "{only}");
+        // All are listed; the others say why they do not run.
+        let library = device.library(&source, "k.metal").unwrap();
+        let names: Vec<&str> = library.kernels().iter().map(|kernel| kernel.name.as_str()).collect();
+        assert_eq!(names, ["twice_float", "twice_half", "thrice", "named"]);
+        let error = device.pipeline(&library, "twice_half", &[]).err().unwrap();
+        assert!(matches!(error, GpuError::LeftOut { .. }), "{error}");
+        let compiled: Vec<&str> =
+            library.kernels().iter().filter(|k| k.entry.is_some()).map(|k| k.name.as_str()).collect();
+        assert_eq!(compiled, [only]);
+    }
 }

@@ -144,6 +144,14 @@ fn thread_elements() {
     let expected: Vec<f32> =
         left()[..64].iter().enumerate().map(|(i, v)| if i % 2 == 0 { v * 2.0 } else { v + 1.0 }).collect();
     assert_eq!(c, expected);
+    // Arrays: the first is given, the others are zero; and what was on the stack before must not matter.
+    let c = matrix_kernel(
+        "volatile int dirt[512]; for (int i = 0; i < 512; ++i) dirt[i] = -int(lane) * i;
+         simdgroup_float8x8 z[3] = {simdgroup_float8x8(1.0f)}, x[2];
+         for (short i = 0; i < 2; ++i) { x[i].thread_elements()[0] = i; x[i].thread_elements()[1] = dirt[0] + 2; }
+         simdgroup_multiply_accumulate(z[2], z[0], x[1], z[1]); simdgroup_store(z[2], c);",
+    );
+    assert_eq!(c, (0..64).map(|i| if i % 2 == 0 { 1.0 } else { 2.0 }).collect::<Vec<f32>>());
     // Elements that are only ever set through thread_elements().
     let c = matrix_kernel(
         "simdgroup_float8x8 x(0.0f); thread float2 &own = reinterpret_cast<thread float2 &>(x.thread_elements());

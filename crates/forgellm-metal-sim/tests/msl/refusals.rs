@@ -39,6 +39,10 @@ fn parts_of_the_language_that_the_simulator_lacks() {
              a pointer",
         ),
         (
+            "float4 f() { return (float4)(1, 2, 3, 4); }",
+            "test.metal:1: `(float4)(…, …)`: this casts the last of the values: leave out the parentheses around the type",
+        ),
+        (
             "kernel void k() {\n threadgroup float x = 0; }",
             "test.metal:2: a threadgroup variable with an initial value: threadgroup memory starts undefined: let threads \
              assign it, then use a barrier",
@@ -117,5 +121,81 @@ fn broken_text_is_an_error_with_a_place() {
                   constant int n [[function_constant(0)]]; constant int m = n + 1;";
     for end in 0..source.len() {
         let _ = translate(&source[..end], "test.metal");
+    }
+}
+
+/// Any text is refused or translated: tokens that mean something to the translator, in no order that does.
+#[test]
+fn no_text_makes_it_panic() {
+    const WORDS: [&str; 52] = [
+        "kernel",
+        "template",
+        "<",
+        ">",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "[[",
+        "]]",
+        ";",
+        ",",
+        "=",
+        "::",
+        "*",
+        "&",
+        "device",
+        "constant",
+        "threadgroup",
+        "thread",
+        "float",
+        "half4",
+        "struct",
+        "S",
+        "f",
+        "x",
+        "1",
+        "2.5h",
+        "0x",
+        "buffer(0)",
+        "host_name(\"a\")",
+        "function_constant(0)",
+        "thread_position_in_grid",
+        "decltype",
+        "operator",
+        "namespace",
+        "extern",
+        "\"C\"",
+        "enum",
+        "using",
+        "static_cast",
+        "is_function_constant_defined",
+        "default",
+        "const",
+        "alignas",
+        "#pragma unroll (N)\n",
+        "\n",
+        "# 3 \"a.h\" 1\n",
+        "typename",
+        ":",
+    ];
+    let mut state = 1u64;
+    let mut random = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    let mut translated = 0;
+    for _ in 0..30_000 {
+        let length = 1 + random(40);
+        let text: Vec<&str> = (0..length).map(|_| WORDS[random(WORDS.len())]).collect();
+        translated += usize::from(translate(&text.join(" "), "test.metal").is_ok());
+    }
+    assert!(translated > 0);
+    // Much of the same.
+    for text in ["(", "[[", "{", "namespace a {", "template <", "a < ", "struct a {", "f((", "[[buffer("] {
+        let _ = translate(&text.repeat(3_000), "test.metal");
+        let _ = translate(&format!("kernel void k(device float *x {}", text.repeat(3_000)), "test.metal");
     }
 }

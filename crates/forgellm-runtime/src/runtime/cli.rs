@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::runtime::program::{KvFormat, ProgramSpec};
+use crate::runtime::open::KvFormat;
+use crate::runtime::program::ProgramSpec;
 use crate::runtime::sampling::SamplingParams;
 use crate::runtime::tokenizer::{NotAnId, parse_ids};
 
@@ -58,7 +60,7 @@ pub struct ModelArguments {
     #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
     pub context: Option<usize>,
     /// How keys and values are stored: q8_0 takes about half the memory of f16 [default: f16]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = kv_format())]
     pub kv_cache: Option<KvFormat>,
     /// Print where the time went, to standard error
     #[arg(long, global = true)]
@@ -92,6 +94,12 @@ pub struct GenerateArguments {
     /// End where this text appears; can be given several times
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
+    /// Go on through the model's end tokens, up to --max-tokens
+    #[arg(long)]
+    pub ignore_eos: bool,
+    /// Add the log-probability of each token to --json, and of the N most likely ones in its place
+    #[arg(long, value_name = "N", requires = "json")]
+    pub logprobs: Option<usize>,
     /// Print only the text, no summary
     #[arg(long, short)]
     pub quiet: bool,
@@ -116,12 +124,24 @@ pub struct SamplingArguments {
     /// Drop tokens less likely than P times the best (0: none)
     #[arg(long, value_name = "P")]
     pub min_p: Option<f32>,
-    /// Make tokens that occurred lately less likely (1: not)
+    /// Keep the fewest tokens of about average surprise that are likely to P together (1: all)
+    #[arg(long, value_name = "P")]
+    pub typical_p: Option<f32>,
+    /// Make tokens that occurred lately in prompt or answer less likely (1: not)
     #[arg(long, value_name = "X")]
     pub repetition_penalty: Option<f32>,
     /// How many of the last tokens count as lately
     #[arg(long, value_name = "N")]
     pub repetition_window: Option<usize>,
+    /// Taken from the logits of tokens that occur in the answer (-2 to 2; 0: none)
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub presence_penalty: Option<f32>,
+    /// Taken from the logits of tokens as often as they occur in the answer (-2 to 2; 0: none)
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f32>,
+    /// Added to the logit of a token (-100: never, 100: always); can be given several times
+    #[arg(long, value_name = "ID=BIAS", value_parser = bias)]
+    pub logit_bias: Vec<(u32, f32)>,
     /// Makes random choices repeatable
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -172,15 +192,18 @@ pub struct ServeArguments {
 }
 
 impl SamplingArguments {
-    /// The values given, over the model's own.
+    /// The values given, over the model's own; without the bias, which no model brings along.
     pub fn over(&self, model: &SamplingParams) -> SamplingParams {
         SamplingParams {
             temperature: self.temperature.unwrap_or(model.temperature),
             top_k: self.top_k.unwrap_or(model.top_k),
             top_p: self.top_p.unwrap_or(model.top_p),
             min_p: self.min_p.unwrap_or(model.min_p),
+            typical_p: self.typical_p.unwrap_or(model.typical_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(model.repetition_penalty),
             repetition_window: self.repetition_window.unwrap_or(model.repetition_window),
+            presence_penalty: self.presence_penalty.unwrap_or(model.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(model.frequency_penalty),
             seed: self.seed.or(model.seed),
         }
     }
@@ -248,6 +271,12 @@ pub enum Command {
     },
 }
 
+/// Reads a [`KvFormat`], and names all of them in help and errors.
+pub fn kv_format() -> impl TypedValueParser<Value = KvFormat> {
+    PossibleValuesParser::new(KvFormat::ALL.map(KvFormat::name))
+        .map(|name| KvFormat::of_name(&name).unwrap_or_default())
+}
+
 /// The token ids of one sequence, as one argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdList(pub Vec<u32>);
@@ -296,6 +325,14 @@ pub fn command(spec: &ProgramSpec) -> clap::Command {
 
 fn id_list(text: &str) -> Result<IdList, NotAnId> {
     parse_ids(text).map(IdList)
+}
+
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let (id, bias) =
+        text.split_once('=').ok_or("it must be a token id, `=` and a number, such as 42=-100")?;
+    let id = id.trim().parse().map_err(|_| format!("`{id}` is not a token id"))?;
+    let bias = bias.trim().parse().map_err(|_| format!("`{bias}` is not a number"))?;
+    Ok((id, bias))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
-use crate::runtime::sampling::{Sampler, SamplingError, SamplingParams, check_logit};
+use crate::runtime::sampling::{
+    LogitBias, Sampler, SamplingError, SamplingParams, TokenLogprobs, check_logit, token_logprobs,
+};
 pub(in crate::runtime) use decode::Decoder;
 
 /// What to continue, and how.
@@ -22,7 +24,11 @@ pub struct Request<'a> {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
-    /// Ids that end an answer; they do not belong to it.
+    /// What is added to the logits of single tokens.
+    pub logit_bias: Option<&'a LogitBias>,
+    /// Whether log-probabilities of the answer's tokens are wanted, and of how many of the most likely ones beside each.
+    pub logprobs: Option<usize>,
+    /// Ids that end an answer; they do not belong to it. Without any, it goes on through the model's end tokens.
     pub end_ids: &'a [u32],
 }
 
@@ -31,6 +37,8 @@ pub struct Request<'a> {
 pub struct Generation {
     /// Its tokens, without the end token.
     pub ids: Vec<u32>,
+    /// The log-probabilities of each of its tokens; empty unless they were asked for.
+    pub logprobs: Vec<TokenLogprobs>,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// The seed that gives it again.
@@ -125,11 +133,12 @@ pub fn generate<E: Engine>(
     mut on_token: impl FnMut(u32) -> ControlFlow<()>,
 ) -> Result<Generation, GenerateError> {
     let start = Instant::now();
-    let mut sampler = Sampler::new(request.sampling)?;
-    let is_greedy = request.sampling.is_plain_greedy();
-    let want = if is_greedy { Want::Top(1) } else { Want::Logits };
-    let mut history = request.prompt.to_vec();
+    let bias = request.logit_bias.cloned().unwrap_or_default();
+    let mut sampler = Sampler::new(request.sampling)?.with_bias(bias);
+    let only_best = sampler.is_plain_greedy() && request.logprobs.is_none();
+    let want = if only_best { Want::Top(1) } else { Want::Logits };
     let mut ids = Vec::new();
+    let mut logprobs = Vec::new();
     let mut stats = Stats { prompt_tokens: request.prompt.len(), ..Stats::default() };
     let mut first_token = start;
 
@@ -146,7 +155,7 @@ pub fn generate<E: Engine>(
         if ids.len() >= request.max_tokens {
             return Ok(FinishReason::Length);
         }
-        let token = choose(&mut sampler, &result, &history)?;
+        let token = choose(&mut sampler, &result, request.prompt, &ids)?;
         if stats.generated_tokens == 0 {
             stats.time_to_first_token = start.elapsed();
             first_token = Instant::now();
@@ -156,7 +165,9 @@ pub fn generate<E: Engine>(
             return Ok(FinishReason::End);
         }
         ids.push(token);
-        history.push(token);
+        if let (Some(top), RowResult::Logits(logits)) = (request.logprobs, &result) {
+            logprobs.push(token_logprobs(logits, token, top)?);
+        }
         stats.generated_tokens = ids.len();
         if on_token(token).is_break() {
             return Ok(FinishReason::Stop);
@@ -164,7 +175,7 @@ pub fn generate<E: Engine>(
         if ids.len() >= request.max_tokens {
             return Ok(FinishReason::Length);
         }
-        let ahead = is_greedy && ids.len() + 1 < request.max_tokens;
+        let ahead = only_best && ids.len() + 1 < request.max_tokens;
         let Some(results) = decoder.next(&[token], ahead)? else {
             return Ok(FinishReason::Context);
         };
@@ -173,7 +184,7 @@ pub fn generate<E: Engine>(
     let finished = decoder.finish();
     let finish_reason =
         decoded.and_then(|reason: FinishReason| finished.map(|()| reason).map_err(GenerateError::from))?;
-    Ok(Generation { ids, finish_reason, seed: sampler.seed(), stats })
+    Ok(Generation { ids, logprobs, finish_reason, seed: sampler.seed(), stats })
 }
 
 /// Runs `prompt` as the next rows of `sequence`, in as many steps as the engine needs; gives what `want` asks of the last row.
@@ -219,11 +230,12 @@ pub fn prefill<E: Engine>(
 pub(in crate::runtime) fn choose(
     sampler: &mut Sampler,
     result: &RowResult,
-    history: &[u32],
+    prompt: &[u32],
+    answer: &[u32],
 ) -> Result<u32, GenerateError> {
     match result {
         RowResult::Top(top) => best(top),
-        RowResult::Logits(logits) => Ok(sampler.sample(logits, history)?),
+        RowResult::Logits(logits) => Ok(sampler.sample(logits, prompt, answer)?),
         RowResult::Nothing => Err(GenerateError::Contract { wanted: "logits", got: "nothing" }),
         RowResult::Hidden(_) => Err(GenerateError::Contract { wanted: "logits", got: "a hidden state" }),
     }

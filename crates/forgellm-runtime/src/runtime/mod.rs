@@ -10,6 +10,7 @@ pub mod cli;
 pub mod engine;
 pub mod generate;
 pub mod heap;
+pub mod open;
 pub mod pages;
 pub mod program;
 pub mod prompt;

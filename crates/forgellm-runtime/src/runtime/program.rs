@@ -11,13 +11,12 @@ mod serve;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::runtime::cli;
 use crate::runtime::engine::Engine;
+use crate::runtime::open::{OpenError, OpenOptions};
 use crate::runtime::sampling::SamplingParams;
-use crate::runtime::weights::{Weights, WeightsError};
 
 pub use error::ProgramError;
 
@@ -60,61 +59,6 @@ pub struct ProgramSpec {
     pub tokenizer_file: &'static str,
     /// How tokens are chosen unless the user says otherwise.
     pub sampling: SamplingParams,
-}
-
-/// How a device layer is to open the model.
-#[derive(Debug, Clone)]
-pub struct OpenOptions {
-    /// The weights, checked against the program.
-    pub weights: Arc<Weights>,
-    /// Threads to compute with; none leaves it to the device layer.
-    pub threads: Option<usize>,
-    /// Positions that one sequence must be able to hold.
-    pub context: usize,
-    /// Sequences that must be able to exist at a time.
-    pub sequences: usize,
-    /// How the cache stores keys and values; none leaves it to the device layer.
-    pub kv_cache: Option<KvFormat>,
-    /// Whether times are to be taken for [`Engine::profile`].
-    pub profile: bool,
-}
-
-/// How a KV cache stores keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum KvFormat {
-    /// Half precision
-    #[default]
-    F16,
-    /// 8 bits, and a scale for 32 elements
-    #[value(name = "q8_0")]
-    Q8_0,
-}
-
-/// Why a device layer did not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A tensor is missing or has the wrong size.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// There is not enough memory.
-    #[error("{needed} bytes of memory are needed for {what}; lower --context")]
-    Memory {
-        /// For what.
-        what: &'static str,
-        /// Bytes needed.
-        needed: usize,
-    },
-    /// The device is missing or unfit.
-    #[error("the device cannot be used: {0}")]
-    Device(String),
-    /// An option has no meaning for this device.
-    #[error("{option} cannot be used with this program: {reason}")]
-    Option {
-        /// The option.
-        option: &'static str,
-        /// Why, and what to do.
-        reason: &'static str,
-    },
 }
 
 /// The whole program; `open` is the device layer's.

@@ -1,24 +1,39 @@
 //! From the logits of one row to the next token.
 //!
-//! The stages, in this order (that of Hugging Face transformers, so that the values a model's authors recommend mean here what
-//! they mean there):
+//! The stages, in this order:
 //!
-//! 1. repetition penalty over the last tokens of prompt and answer;
-//! 2. temperature: 0 takes the most likely token and ends here, otherwise logits are divided by it;
-//! 3. top-k: the `k` most likely tokens stay;
-//! 4. top-p: of those, the fewest most likely tokens whose probabilities reach `p` stay, the one that crosses `p` included;
-//! 5. min-p: tokens less likely than `min_p` times the most likely one go;
-//! 6. one draw from what is left.
+//! 1. logit bias: added to the logits of single tokens; -100 rules a token out, 100 rules out all others;
+//! 2. repetition penalty: over the last tokens of prompt and answer, each once however often it occurs;
+//! 3. frequency and presence penalty: over the whole answer, without the prompt. The logit loses the frequency penalty as often as the token
+//!    occurs, and the presence penalty once if it does;
+//! 4. temperature: 0 takes the most likely token and ends here, otherwise logits are divided by it;
+//! 5. top-k: the `k` most likely tokens stay;
+//! 6. top-p: of those, the fewest most likely tokens whose probabilities reach `p` stay, the one that crosses `p` included;
+//! 7. min-p: tokens less likely than `min_p` times the most likely one go;
+//! 8. typical: of those, the fewest tokens stay whose surprisal is closest to the entropy and whose probabilities reach `typical_p`;
+//! 9. one draw from what is left.
 //!
-//! Equal logits stand in the order of their ids, so a seed gives the same tokens everywhere.
+//! Bias and penalties come first in Hugging Face transformers, vLLM and llama.cpp alike, and greedy decoding knows them too. What follows has
+//! the order of transformers, temperature before truncation, because the values that a model's authors recommend are made with it; vLLM
+//! has the temperature there too, and llama.cpp by default at the end. What counts for which penalty is as in vLLM, except that the repetition penalty
+//! has a window, as in llama.cpp.
+//!
+//! Each truncation keeps the most likely token, except for typical sampling, which may well drop it. Probabilities are those among the tokens that the
+//! stage before left. Equal logits stand in the order of their ids, and all that decides between tokens is computed the same way on every
+//! machine, so a seed gives the same tokens everywhere.
 
+mod adjust;
+mod logprobs;
+mod mass;
+mod sampler;
 mod stages;
 
-use rand_pcg::Pcg64Mcg;
-use rand_pcg::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-pub use stages::{Candidate, keep_min_p, keep_top_k, keep_top_p, penalize_repetition};
+pub use adjust::{BAN, FORCE, LogitBias};
+pub use logprobs::{Logprob, TokenLogprobs, log_sum_exp, token_logprobs};
+pub use sampler::Sampler;
+pub use stages::{Candidate, keep_min_p, keep_top_p, keep_typical, most_likely};
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,10 +46,16 @@ pub struct SamplingParams {
     pub top_p: f32,
     /// Drops tokens less likely than this share of the most likely one; 0 keeps all.
     pub min_p: f32,
+    /// Keeps the fewest tokens of about the expected surprisal that reach this probability together; 1 keeps all.
+    pub typical_p: f32,
     /// Divides (positive) or multiplies (negative) the logits of tokens that occurred lately; 1 changes nothing.
     pub repetition_penalty: f32,
-    /// How many of the last tokens the penalty looks at.
+    /// How many of the last tokens of prompt and answer the repetition penalty looks at.
     pub repetition_window: usize,
+    /// Taken from the logits of tokens that occur in the answer; 0 changes nothing, and below 0 they become more likely.
+    pub presence_penalty: f32,
+    /// Taken from the logits of tokens as often as they occur in the answer; 0 changes nothing, and below 0 they become more likely.
+    pub frequency_penalty: f32,
     /// Where the random numbers start; the same seed gives the same text. Without one, each run differs.
     pub seed: Option<u64>,
 }
@@ -46,18 +67,18 @@ impl SamplingParams {
         top_k: 0,
         top_p: 1.0,
         min_p: 0.0,
+        typical_p: 1.0,
         repetition_penalty: 1.0,
         repetition_window: 64,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
         seed: None,
     };
 
-    /// Whether the next token is the most likely one as the model gives it, so that no other logits are needed.
-    pub fn is_plain_greedy(&self) -> bool {
-        self.temperature == 0.0 && !self.penalizes()
-    }
-
     fn penalizes(&self) -> bool {
-        self.repetition_penalty != 1.0 && self.repetition_window > 0
+        (self.repetition_penalty != 1.0 && self.repetition_window > 0)
+            || self.presence_penalty != 0.0
+            || self.frequency_penalty != 0.0
     }
 
     /// Checks every value against its range.
@@ -65,11 +86,17 @@ impl SamplingParams {
         let check = |name, value: f32, holds: bool, range| {
             if holds { Ok(()) } else { Err(SamplingError::OutOfRange { name, value, range }) }
         };
-        let (temperature, penalty) = (self.temperature, self.repetition_penalty);
-        check("temperature", temperature, temperature.is_finite() && temperature >= 0.0, "0 or more")?;
-        check("top-p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1")?;
-        check("min-p", self.min_p, (0.0..=1.0).contains(&self.min_p), "from 0 to 1")?;
-        check("repetition penalty", penalty, penalty.is_finite() && penalty > 0.0, "above 0")
+        let at_least = |value: f32, least: f32| value.is_finite() && value >= least;
+        let share = |value: f32| value > 0.0 && value <= 1.0;
+        let two = |value: f32| (-2.0..=2.0).contains(&value);
+        let repetition = self.repetition_penalty;
+        check("temperature", self.temperature, at_least(self.temperature, 0.0), "0 or more")?;
+        check("top_p", self.top_p, share(self.top_p), "above 0, at most 1")?;
+        check("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "from 0 to 1")?;
+        check("typical_p", self.typical_p, share(self.typical_p), "above 0, at most 1")?;
+        check("repetition_penalty", repetition, repetition.is_finite() && repetition > 0.0, "above 0")?;
+        check("presence_penalty", self.presence_penalty, two(self.presence_penalty), "from -2 to 2")?;
+        check("frequency_penalty", self.frequency_penalty, two(self.frequency_penalty), "from -2 to 2")
     }
 }
 
@@ -85,12 +112,34 @@ pub enum SamplingError {
     /// A parameter is outside its range.
     #[error("{name} is {value}, it must be {range}")]
     OutOfRange {
-        /// The parameter.
+        /// The parameter: the field of [`SamplingParams`].
         name: &'static str,
         /// Its value.
         value: f32,
         /// What is allowed.
         range: &'static str,
+    },
+    /// A bias is outside its range.
+    #[error("logit_bias of token {token} is {value}, it must be from -100 to 100")]
+    BiasOutOfRange {
+        /// The token.
+        token: u32,
+        /// Its bias.
+        value: f32,
+    },
+    /// A bias is for a token that there is not.
+    #[error("logit_bias names token {token}, which is not in the vocabulary of {vocab} tokens")]
+    BiasOfUnknownToken {
+        /// The token.
+        token: u32,
+        /// The vocabulary's size.
+        vocab: usize,
+    },
+    /// A token has two biases.
+    #[error("logit_bias names token {token} twice; give it once")]
+    BiasTwice {
+        /// The token.
+        token: u32,
     },
     /// The model gave a logit that is not a number.
     #[error("the model gave the logit {value} for token {token}; the weights file may be damaged")]
@@ -101,85 +150,44 @@ pub enum SamplingError {
         value: f32,
     },
     /// Every token is ruled out.
-    #[error("no token is possible: all logits are minus infinity")]
+    #[error("no token is possible: all logits are minus infinity, by the model or by logit_bias")]
     NoCandidate,
+    /// The probability of a token is asked for that there is not.
+    #[error("token {token} is not in the vocabulary of {vocab} tokens, so it has no probability")]
+    UnknownToken {
+        /// The token.
+        token: u32,
+        /// The vocabulary's size.
+        vocab: usize,
+    },
 }
 
-/// Chooses tokens; one for each sequence, as it holds the state of the random numbers.
-#[derive(Debug, Clone)]
-pub struct Sampler {
-    params: SamplingParams,
-    seed: u64,
-    random: Pcg64Mcg,
-    candidates: Vec<Candidate>,
-}
-
-impl Sampler {
-    /// A sampler at the start of its random numbers.
-    pub fn new(params: SamplingParams) -> Result<Sampler, SamplingError> {
-        params.validate()?;
-        let seed = params.seed.unwrap_or_else(fresh_seed);
-        Ok(Sampler { params, seed, random: Pcg64Mcg::seed_from_u64(seed), candidates: Vec::new() })
-    }
-
-    /// The seed in use, given or drawn.
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// The parameters.
-    pub fn params(&self) -> &SamplingParams {
-        &self.params
-    }
-
-    /// The next token. `logits` has one value per vocabulary entry (minus infinity rules a token out), `history` is the prompt and
-    /// the answer up to here.
-    pub fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, SamplingError> {
-        self.candidates.clear();
-        for (token, &logit) in logits.iter().enumerate() {
-            check_logit(token as u32, logit)?;
-            self.candidates.push(Candidate { token: token as u32, logit });
+impl SamplingError {
+    /// The parameter that is to blame, under its name in requests; none if it is the model.
+    pub fn parameter(&self) -> Option<&'static str> {
+        match self {
+            SamplingError::OutOfRange { name, .. } => Some(name),
+            SamplingError::BiasOutOfRange { .. }
+            | SamplingError::BiasOfUnknownToken { .. }
+            | SamplingError::BiasTwice { .. } => Some("logit_bias"),
+            SamplingError::NotFinite { .. }
+            | SamplingError::NoCandidate
+            | SamplingError::UnknownToken { .. } => None,
         }
-        let params = &self.params;
-        if params.penalizes() {
-            let window = history.len().saturating_sub(params.repetition_window);
-            let recent = history.get(window..).unwrap_or_default();
-            penalize_repetition(&mut self.candidates, recent, params.repetition_penalty);
-        }
-        self.candidates.retain(|candidate| candidate.logit != f32::NEG_INFINITY);
-        let best =
-            self.candidates.iter().copied().reduce(stages::likelier).ok_or(SamplingError::NoCandidate)?;
-        if params.temperature == 0.0 {
-            return Ok(best.token);
-        }
-        for candidate in &mut self.candidates {
-            // Differences to the best logit cannot overflow to infinity, however small the temperature.
-            candidate.logit = (candidate.logit - best.logit) / params.temperature;
-        }
-        keep_top_k(&mut self.candidates, params.top_k);
-        keep_top_p(&mut self.candidates, params.top_p);
-        keep_min_p(&mut self.candidates, params.min_p);
-        Ok(stages::draw(&self.candidates, unit(&mut self.random)).unwrap_or(best.token))
     }
 }
 
 /// Fails for a logit that no model may give; minus infinity stands for a token that is ruled out.
 pub fn check_logit(token: u32, logit: f32) -> Result<(), SamplingError> {
-    if logit.is_nan() || logit == f32::INFINITY {
-        return Err(SamplingError::NotFinite { token, value: logit });
+    check_logits(&[logit]).map_err(|_| SamplingError::NotFinite { token, value: logit })
+}
+
+/// [`check_logit`] for a whole vocabulary.
+pub fn check_logits(logits: &[f32]) -> Result<(), SamplingError> {
+    match mass::first_bad(logits) {
+        Some((token, value)) => Err(SamplingError::NotFinite { token, value }),
+        None => Ok(()),
     }
-    Ok(())
-}
-
-/// A number in [0, 1) with 53 random bits.
-fn unit(random: &mut Pcg64Mcg) -> f64 {
-    (random.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
-}
-
-/// A seed that differs between runs: the standard library's hash maps are keyed from the system's random numbers.
-fn fresh_seed() -> u64 {
-    use std::hash::BuildHasher;
-    std::hash::RandomState::new().hash_one(std::process::id())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::runtime::engine::{Engine, Row, RowResult, Token, Want};
 use crate::runtime::generate::GenerateError;
-use crate::runtime::sampling::check_logit;
+use crate::runtime::sampling::{check_logits, log_sum_exp, most_likely};
 
 /// Logits held at a time are at most about this many bytes.
 const LOGITS_BYTES: usize = 32 << 20;
@@ -66,29 +66,14 @@ pub fn logits<E: Engine>(
         return Err(GenerateError::EmptyPrompt);
     }
     let mut positions = Vec::with_capacity(ids.len());
+    let mut best = Vec::new();
     for_each_position(engine, ids, interrupted, |position, logits| {
-        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-        let best_first =
-            |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-        if top < order.len() && top > 0 {
-            order.select_nth_unstable_by(top - 1, best_first);
-        }
-        order.truncate(top);
-        order.sort_unstable_by(best_first);
-        let best = order.iter().map(|&id| logits[id as usize]).collect();
-        positions.push(PositionLogits { position, ids: order, logits: best, logsumexp: log_sum_exp(logits) });
+        most_likely(logits, top, &mut best);
+        let (ids, best) = best.iter().map(|candidate| (candidate.token, candidate.logit)).unzip();
+        positions.push(PositionLogits { position, ids, logits: best, logsumexp: log_sum_exp(logits) });
         Ok(())
     })?;
     Ok(positions)
-}
-
-/// Log of the sum of the exponentials, in f64.
-pub fn log_sum_exp(logits: &[f32]) -> f64 {
-    let best = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    if best == f64::NEG_INFINITY {
-        return best;
-    }
-    best + logits.iter().map(|&logit| (f64::from(logit) - best).exp()).sum::<f64>().ln()
 }
 
 /// Calls `visit` with the logits of each position, in order. Runs in steps small enough to bound the memory of the logits.
@@ -122,9 +107,7 @@ fn for_each_position<E: Engine>(
             let RowResult::Logits(logits) = result else {
                 return Err(GenerateError::Contract { wanted: "logits", got: "another result" });
             };
-            for (token, &logit) in (0..).zip(&logits) {
-                check_logit(token, logit)?;
-            }
+            check_logits(&logits)?;
             visit(position, &logits)?;
             position += 1;
         }

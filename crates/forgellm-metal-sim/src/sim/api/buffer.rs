@@ -72,7 +72,7 @@ impl Buffer {
     }
 
     /// Bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a buffer is never empty")]
+    #[allow(clippy::len_without_is_empty, reason = "a buffer is never empty")]
     pub fn len(&self) -> usize {
         self.inner.length
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::device::Shared;
-use super::encode::{Bound, Encoded};
+use super::encode::{Bound, Encoded, Place};
 use super::queue::{Event, Job, Pending};
 use super::{ArgumentProblem, Buffer, GpuError, Pipeline};
 use crate::sim::abi::BUFFERS;
@@ -38,7 +38,7 @@ impl Commands {
         self.steps.push(Step::Begin { concurrent });
         Encoder {
             commands: self,
-            label: label.to_owned(),
+            next: Place { encoder: label.to_owned(), concurrent, number: 0, barriers_before: 0 },
             pipeline: None,
             buffers: [const { None }; BUFFERS],
             threadgroup_memory: [0; BUFFERS],
@@ -65,7 +65,8 @@ impl Commands {
 /// Encodes dispatches. What is bound stays bound for the next dispatch of the same encoder. Dropping it ends it.
 pub struct Encoder<'c> {
     commands: &'c mut Commands,
-    label: String,
+    /// Of the next dispatch.
+    next: Place,
     pipeline: Option<Pipeline>,
     buffers: [Option<Bound>; BUFFERS],
     threadgroup_memory: [usize; BUFFERS],
@@ -119,7 +120,7 @@ impl Encoder<'_> {
             return self.mistake(ArgumentProblem::NoPipeline);
         };
         let encoded = Encoded::new(
-            &self.label,
+            &self.next,
             pipeline,
             &self.buffers,
             &self.threadgroup_memory,
@@ -127,7 +128,11 @@ impl Encoder<'_> {
             threads,
         );
         match encoded {
-            Ok(encoded) => self.commands.steps.push(Step::Dispatch(Box::new(encoded))),
+            Ok(encoded) => {
+                self.commands.steps.push(Step::Dispatch(Box::new(encoded)));
+                self.next.number += 1;
+                self.next.barriers_before = 0;
+            }
             Err(problem) => self.mistake(problem),
         }
     }
@@ -135,13 +140,14 @@ impl Encoder<'_> {
     /// Dispatches after it see what those before it wrote (`memoryBarrierWithScope`, buffers).
     pub fn barrier(&mut self) {
         self.commands.steps.push(Step::Barrier);
+        self.next.barriers_before += 1;
     }
 
     fn mistake(&mut self, problem: ArgumentProblem) {
         let kernel = self.pipeline.as_ref().map(|pipeline| pipeline.function().to_owned());
         self.commands.mistake.get_or_insert_with(|| GpuError::Argument {
             commands: self.commands.label.clone(),
-            encoder: self.label.clone(),
+            encoder: self.next.encoder.clone(),
             kernel: kernel.unwrap_or_else(|| "(none yet)".to_owned()),
             problem: Box::new(problem),
         });

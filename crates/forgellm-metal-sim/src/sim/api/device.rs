@@ -17,7 +17,8 @@ pub struct Options {
     pub sanitize: bool,
     /// Counts what kernels load, store and do. See [`Device::counters`].
     pub count: bool,
-    /// Shuffles the order of threads, simdgroups, threadgroups and concurrent dispatches. `None`: ascending.
+    /// Shuffles the order of threads, simdgroups, threadgroups and concurrent dispatches, and lets command buffers run before somebody waits for
+    /// them. `None`: ascending, and as late as can be.
     pub seed: Option<u64>,
     /// Runs each dispatch under this many further orders and compares what it wrote, byte by byte.
     pub orders: u32,
@@ -25,6 +26,8 @@ pub struct Options {
     pub threads: usize,
     /// Folders in which kernels' `#include`s are looked for.
     pub include: Vec<PathBuf>,
+    /// The kernels that libraries compile, for texts that take long; the others are listed and cannot be run. Empty: all.
+    pub only: Vec<String>,
     /// The folder for compiled kernels. It may be shared and deleted.
     pub cache: PathBuf,
     /// How long a wait lasts for an event that nothing committed will signal.
@@ -40,6 +43,7 @@ impl Default for Options {
             orders: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             include: Vec::new(),
+            only: Vec::new(),
             cache: library::default_cache(),
             patience: Duration::from_secs(10),
         }

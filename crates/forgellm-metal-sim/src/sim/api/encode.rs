@@ -41,9 +41,21 @@ impl Bound {
     }
 }
 
+/// Where a dispatch stands among the commands.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// The encoder's label.
+    pub(super) encoder: String,
+    pub(super) concurrent: bool,
+    /// Dispatches of the encoder before this one.
+    pub(super) number: u64,
+    /// Barriers between the encoder's dispatch before this one, or its start, and this one.
+    pub(super) barriers_before: u64,
+}
+
 /// A dispatch with all that it needs.
 pub(super) struct Encoded {
-    pub(super) encoder: String,
+    pub(super) place: Place,
     pub(super) pipeline: Pipeline,
     pub(super) buffers: Vec<(usize, Bound)>,
     /// Index and bytes.
@@ -54,7 +66,7 @@ pub(super) struct Encoded {
 
 impl Encoded {
     pub(super) fn new(
-        encoder: &str,
+        place: &Place,
         pipeline: &Pipeline,
         buffers: &[Option<Bound>; BUFFERS],
         threadgroup_memory: &[usize; BUFFERS],
@@ -72,7 +84,7 @@ impl Encoded {
         let bound = buffers.iter().enumerate().filter_map(|(index, bound)| Some((index, bound.clone()?)));
         let memory = threadgroup_memory.iter().enumerate().filter(|(_, bytes)| **bytes != 0);
         Ok(Self {
-            encoder: encoder.to_owned(),
+            place: place.clone(),
             pipeline: pipeline.clone(),
             buffers: bound.collect(),
             threadgroup_memory: memory.map(|(index, bytes)| (index as u32, *bytes)).collect(),

@@ -45,6 +45,16 @@ pub enum GpuError {
         /// The kernels that it has.
         known: String,
     },
+    /// The library was compiled without this kernel.
+    #[error(
+        "kernel '{function}' of {library} was not compiled: `Options::only` names other kernels; add it there"
+    )]
+    LeftOut {
+        /// The library's label.
+        library: String,
+        /// The kernel asked for.
+        function: String,
+    },
     /// A function constant has no value, or one of the wrong type.
     #[error("kernel '{function}' of {library}: function constant {index}{problem}")]
     Constant {

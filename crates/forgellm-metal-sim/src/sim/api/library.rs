@@ -86,9 +86,9 @@ struct Inner {
 
 impl Library {
     pub(super) fn new(source: &str, label: &str, options: &Options) -> Result<Self, GpuError> {
-        let Options { include, cache, .. } = options;
+        let Options { include, only, cache, .. } = options;
         let build = |traced: bool| -> Result<(CompiledLibrary, Arc<Module>), GpuError> {
-            let compiled = compile::compile(source, label, include, traced, cache)?;
+            let compiled = compile::compile(source, label, include, only, traced, cache)?;
             let module = Module::load(&compiled.object)?;
             Ok((compiled, module))
         };
@@ -155,7 +155,12 @@ impl Pipeline {
                 ));
             }
         }
-        let symbol = &library.kernels()[kernel].entry;
+        let Some(symbol) = &info.entry else {
+            return Err(GpuError::LeftOut {
+                library: library.inner.label.clone(),
+                function: function.to_owned(),
+            });
+        };
         let plain = library.inner.plain.entry(symbol)?;
         let traced = library.inner.traced.as_ref().map(|module| module.entry(symbol)).transpose()?;
         let library = library.clone();

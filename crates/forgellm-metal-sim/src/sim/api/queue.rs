@@ -62,6 +62,8 @@ pub(super) struct Queues {
     waiting: Vec<VecDeque<Job>>,
     /// Somebody runs commands.
     running: bool,
+    /// Waits so far.
+    waits: u64,
 }
 
 /// Committed commands.
@@ -141,11 +143,16 @@ impl Pending {
     pub fn wait(self) -> Result<Timing, GpuError> {
         let device = &*self.device;
         let mut queues = lock(&device.queues);
+        // A device may be further than whoever waits: under a seed every other wait lets it run all that it can.
+        let all = device.options.seed.is_some_and(|seed| (seed ^ queues.waits) & 1 == 0);
+        queues.waits += 1;
         loop {
-            if let Some(result) = lock(&self.done).take() {
+            let ready = if queues.running { None } else { queues.ready() };
+            if (!all || ready.is_none())
+                && let Some(result) = lock(&self.done).take()
+            {
                 return result;
             }
-            let ready = if queues.running { None } else { queues.ready() };
             if let Some(index) = ready
                 && let Some(mut job) = queues.waiting[index].pop_front()
             {

@@ -220,7 +220,10 @@ fn counts(commands: &str, encoded: &Encoded) -> Counts {
     let threadgroups = product(encoded.threadgroups);
     Counts {
         commands: commands.to_owned(),
-        encoder: encoded.encoder.clone(),
+        encoder: encoded.place.encoder.clone(),
+        concurrent: encoded.place.concurrent,
+        number: encoded.place.number,
+        barriers_before: encoded.place.barriers_before,
         kernel: encoded.pipeline.function().to_owned(),
         threadgroups,
         threads: threadgroups * product(encoded.threads),

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{CompileError, diagnostics, rename, temporary};
+use crate::sim::translate::quoted;
 
 /// `_Float16`, `__bf16` and the attributes that the headers use are all there from this version on.
 pub(super) const OLDEST: u32 = 17;
@@ -76,8 +77,8 @@ fn version(program: &Path) -> Result<(u32, String), String> {
 /// The plain and the traced build must give the same numbers, on every host: so no contraction of `a * b + c` (it
 /// would depend on the processor; `fma` is there for those who want it), no excess precision for half and bfloat
 /// (every operation rounds, as on the GPU), no reordering of sums.
-/// `convergent` functions and undoubled tails keep each call of a simdgroup function one place in the program: lanes
-/// meet by return address. Kernels cast pointers between types freely, hence no strict aliasing.
+/// Undoubled tails (and the `convergent` functions of the headers) keep each call of a simdgroup function one place in
+/// the program: lanes meet by return address. Kernels cast pointers between types freely, hence no strict aliasing.
 const COMMON: &[&str] = &[
     "-std=c++17",
     "-O2",
@@ -95,7 +96,6 @@ const COMMON: &[&str] = &[
     "-ffloat16-excess-precision=none",
     "-Xclang",
     "-fbfloat16-excess-precision=none",
-    "-fconvergent-functions",
     "-fno-optimize-sibling-calls",
     "-fno-threadsafe-statics",
     "-fno-stack-protector",
@@ -225,21 +225,7 @@ impl Clang {
         for folder in include {
             command.arg("-I").arg(folder);
         }
-        command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let io_error =
-            |error| CompileError::Io { what: format!("cannot run {}", self.program.display()), error };
-        let mut child = command.spawn().map_err(io_error)?;
-        let input = format!("#line 1 {label:?}\n{source}\n");
-        let mut stdin = child.stdin.take();
-        let writer = std::thread::spawn(move || {
-            if let Some(stdin) = stdin.as_mut() {
-                // A compiler that stops reading reports why itself.
-                let _ = stdin.write_all(input.as_bytes());
-            }
-        });
-        let output = child.wait_with_output().map_err(io_error)?;
-        // The writer cannot panic.
-        let _ = writer.join();
+        let output = self.feed(&mut command, format!("#line 1 {}\n{source}\n", quoted(label)))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -291,6 +277,40 @@ impl Clang {
             command.arg("-Wl,-Bsymbolic");
         }
         self.output(&mut command)
+    }
+
+    /// Looks for mistakes in a text without building it.
+    pub fn check(&self, text: &str, headers: &Path) -> Result<Output, CompileError> {
+        let mut flags = COMMON.to_vec();
+        flags.extend(["-DMS_SPACES=1", "-DMS_TRACED=0"]);
+        let prelude = self.prelude(&flags, headers)?;
+        let mut command = Command::new(&self.program);
+        command
+            .args(&flags)
+            .args(["-fsyntax-only", "-ferror-limit=0", "-x", "c++", "-include-pch"])
+            .arg(prelude);
+        let output = self.feed(&mut command, text.to_owned())?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(Output { succeeded: output.status.success(), text })
+    }
+
+    /// Runs clang with `input` as its standard input.
+    fn feed(&self, command: &mut Command, input: String) -> Result<std::process::Output, CompileError> {
+        command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let io_error =
+            |error| CompileError::Io { what: format!("cannot run {}", self.program.display()), error };
+        let mut child = command.spawn().map_err(io_error)?;
+        let mut stdin = child.stdin.take();
+        let writer = std::thread::spawn(move || {
+            if let Some(stdin) = stdin.as_mut() {
+                // A compiler that stops reading reports why itself.
+                let _ = stdin.write_all(input.as_bytes());
+            }
+        });
+        let output = child.wait_with_output().map_err(io_error)?;
+        // The writer cannot panic.
+        let _ = writer.join();
+        Ok(output)
     }
 
     fn output(&self, command: &mut Command) -> Result<Output, CompileError> {

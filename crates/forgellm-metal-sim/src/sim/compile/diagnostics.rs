@@ -72,22 +72,50 @@ pub(super) fn read(
     headers: &Path,
     lines: &LineMap,
 ) -> Vec<Diagnostic> {
-    let headers = headers.to_string_lossy();
-    let own = |file: &str| file.starts_with(&*headers) || file.ends_with(".cpp") || file.starts_with('<');
+    collect(output, source, label, headers, lines, |first, _| {
+        if to_bfloat(first) {
+            return Some(format!("{}: the language wants a cast here, `bfloat(x)`", metal_words(first.text)));
+        }
+        first.severity.ends_with("error").then(|| metal_words(first.text))
+    })
+}
+
+/// The errors of the pass over a text with address spaces that are about those: it finds fault with much else.
+pub(super) fn of_spaces(
+    output: &str,
+    source: &str,
+    label: &str,
+    headers: &Path,
+    lines: &LineMap,
+) -> Vec<Diagnostic> {
+    collect(output, source, label, headers, lines, |first, notes| {
+        (first.severity.ends_with("error") && !is_own(first.file, headers) && about_spaces(first, notes))
+            .then(|| metal_words(first.text))
+    })
+}
+
+fn is_own(file: &str, headers: &Path) -> bool {
+    file.starts_with(&*headers.to_string_lossy()) || file.ends_with(".cpp") || file.starts_with('<')
+}
+
+/// The messages that `select` gives a text for, with their notes, at places of the user's text.
+fn collect(
+    output: &str,
+    source: &str,
+    label: &str,
+    headers: &Path,
+    lines: &LineMap,
+    select: impl Fn(&Message<'_>, &[&Message<'_>]) -> Option<String>,
+) -> Vec<Diagnostic> {
     let messages: Vec<Message<'_>> = output.lines().filter_map(message).collect();
     let mut found: Vec<Diagnostic> = Vec::new();
-    for (i, first) in
-        messages.iter().enumerate().filter(|(_, m)| m.severity.ends_with("error") || to_bfloat(m))
-    {
+    for (i, first) in messages.iter().enumerate() {
         let notes: Vec<&Message<'_>> =
             messages[i + 1..].iter().take_while(|m| m.severity == "note").collect();
-        let place = std::iter::once(first).chain(notes.iter().copied()).find(|m| !own(m.file));
+        let Some(mut text) = select(first, &notes) else { continue };
+        let place = std::iter::once(first).chain(notes.iter().copied()).find(|m| !is_own(m.file, headers));
         let Some(place) = place else { continue };
-        let mut text = metal_words(first.text);
-        if to_bfloat(first) {
-            text.push_str(": the language wants a cast here, `bfloat(x)`");
-        }
-        for note in notes.iter().filter(|n| !own(n.file) && !std::ptr::eq(**n, place)).take(4) {
+        for note in notes.iter().filter(|n| !is_own(n.file, headers) && !std::ptr::eq(**n, place)).take(4) {
             text.push_str(&format!("\n    {}:{}: note: {}", note.file, note.line, metal_words(note.text)));
         }
         let column = match source.lines().nth(place.line.saturating_sub(1) as usize) {
@@ -107,11 +135,79 @@ pub(super) fn read(
 /// The one conversion that C++ makes silently and the language forbids. clang warns of it.
 fn to_bfloat(message: &Message<'_>) -> bool {
     message.severity == "warning"
-        && message.text.starts_with("implicit conversion")
+        && message.text.contains("loses floating-point precision")
         && message.text.contains("to '__bf16'")
+}
+
+/// Whether an error of the pass with address spaces is one that the language's compiler would report too.
+fn about_spaces(first: &Message<'_>, notes: &[&Message<'_>]) -> bool {
+    let text = first.text;
+    if text.starts_with("no matching function for call to") {
+        let candidates = || notes.iter().filter(|n| n.text.starts_with("candidate"));
+        return candidates().next().is_some() && candidates().all(|n| refuses_spaces(n.text));
+    }
+    let between_types = ["cannot initialize ", "assigning ", "reinterpret_cast from ", "static_cast from "];
+    text.contains("changes address space")
+        || text.contains("automatic variable qualified with an address space")
+        || (between_types.iter().any(|start| text.starts_with(start)) && types_differ_in_spaces(text))
+}
+
+/// Whether a note says that a function does not fit because of an address space.
+fn refuses_spaces(note: &str) -> bool {
+    let pointer = note.contains("cannot pass pointer to") || note.contains("cannot bind reference in");
+    pointer || (note.starts_with("candidate template ignored") && types_differ_in_spaces(note))
+}
+
+/// Whether the first two types that a message quotes are pointers into different address spaces.
+fn types_differ_in_spaces(text: &str) -> bool {
+    let quoted: Vec<&str> = text
+        .split("(aka ")
+        .enumerate()
+        .flat_map(|(i, part)| {
+            // What another name stands for is left out.
+            let part = if i == 0 { part } else { part.split_once(')').map_or("", |(_, rest)| rest) };
+            part.split('\'').skip(1).step_by(2)
+        })
+        .collect();
+    let [first, second, ..] = quoted[..] else { return false };
+    let space = |ty: &str| {
+        let ty = metal_words(ty);
+        ["device", "constant", "threadgroup"]
+            .into_iter()
+            .find(|space| ty.split(' ').any(|word| word == *space))
+    };
+    // The second may also be an array, which only its address space tells from a value.
+    let pointers = first.ends_with('*') && (second.ends_with('*') || space(second).is_some());
+    pointers && space(first) != space(second)
 }
 
 /// The language's names for what the headers call otherwise.
 fn metal_words(text: &str) -> String {
-    text.replace("_Float16", "half").replace("__bf16", "bfloat").replace("metal::ms_", "metal::")
+    const WORDS: [(&str, &str); 11] = [
+        ("_Float16", "half"),
+        ("__bf16", "bfloat"),
+        ("metal::ms_", "metal::"),
+        ("__attribute__((address_space(1)))", "device"),
+        ("const __attribute__((address_space(2)))", "constant"),
+        ("__attribute__((address_space(2)))", "constant"),
+        ("__attribute__((address_space(3)))", "threadgroup"),
+        ("address space '1'", "device memory"),
+        ("address space '2'", "constant memory"),
+        ("address space '3'", "threadgroup memory"),
+        ("generic address space", "thread memory"),
+    ];
+    without_helper_types(WORDS.iter().fold(text.to_owned(), |text, (word, metal)| text.replace(word, metal)))
+}
+
+/// `'threadgroup ms_type_0' (aka 'threadgroup float[64]')` becomes what it stands for: the name is the translator's.
+fn without_helper_types(mut text: String) -> String {
+    while let Some(name) = text.find("ms_type_") {
+        let start = text[..name].rfind('\'');
+        let meant = text[name..].find("(aka ").map(|at| name + at + "(aka ".len());
+        let end = meant.and_then(|meant| text[meant..].find(')').map(|at| meant + at));
+        let (Some(start), Some(meant), Some(end)) = (start, meant, end) else { break };
+        text.replace_range(end..=end, "");
+        text.replace_range(start..meant, "");
+    }
+    text
 }

@@ -36,7 +36,7 @@ pub(super) fn install() {
 /// Runs on the signal stack of the OS thread, with the kernel's registers in `context`.
 extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the system passes both for SA_SIGINFO.
-    let (context, address) = unsafe { (&mut *context.cast::<ucontext_t>(), (*info).si_addr() as usize) };
+    let (context, address) = unsafe { (&mut *context.cast::<ucontext_t>(), address(&*info)) };
     let (pc, sp) = registers(context);
     // SAFETY: this is the OS thread that faulted, and it goes on with what is returned.
     match unsafe { blame(signal, address, pc, sp) } {
@@ -45,12 +45,21 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     }
 }
 
+/// The address of a faulting access, where the processor tells it. Those of x86-64 do not for an address that is not
+/// aligned as the instruction asks, or that no memory can have.
+fn address(info: &siginfo_t) -> Option<usize> {
+    /// Sent by the kernel, without a place: `SI_KERNEL`.
+    const NO_ADDRESS: c_int = 0x80;
+    // SAFETY: signals of memory accesses carry an address; for others it is not used.
+    (!cfg!(target_os = "linux") || info.si_code != NO_ADDRESS).then(|| unsafe { info.si_addr() } as usize)
+}
+
 /// Leaves the reason with the worker if the current thread of this OS thread is to blame: where the scheduler goes on.
 ///
 /// # Safety
 /// Called on the OS thread that faulted. With a context as the answer, the fault must not happen again: the scheduler
 /// goes on.
-unsafe fn blame(signal: c_int, address: usize, pc: usize, sp: usize) -> Option<fiber::Context> {
+unsafe fn blame(signal: c_int, address: Option<usize>, pc: usize, sp: usize) -> Option<fiber::Context> {
     let lane = hooks::current();
     if lane.is_null() {
         return None;
@@ -63,10 +72,13 @@ unsafe fn blame(signal: c_int, address: usize, pc: usize, sp: usize) -> Option<f
             return None;
         }
         let message = match signal {
-            SIGSEGV | SIGBUS if guard.contains(&address) => {
-                "its private memory is full: variables and calls take more than 256 KiB".to_owned()
-            }
-            SIGSEGV | SIGBUS => format!("access to unmapped memory at {address:#x}; sanitizers tell more"),
+            SIGSEGV | SIGBUS => match address {
+                Some(address) if guard.contains(&address) => {
+                    "its private memory is full: variables and calls take more than 256 KiB".to_owned()
+                }
+                Some(address) => format!("access to unmapped memory at {address:#x}; sanitizers tell more"),
+                None => "access to a misaligned or impossible address; sanitizers tell more".to_owned(),
+            },
             SIGFPE => "division of an integer by zero".to_owned(),
             _ => "the processor refuses an instruction".to_owned(),
         };

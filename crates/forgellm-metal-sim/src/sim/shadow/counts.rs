@@ -11,6 +11,15 @@ pub struct Counts {
     pub commands: String,
     /// The encoder's label.
     pub encoder: String,
+    /// Whether it is a concurrent encoder, in which only barriers order dispatches. In a serial one each dispatch waits for
+    /// the one before it.
+    pub concurrent: bool,
+    /// Dispatches of the same encoder that were encoded before this one: an encoder begins where it is 0. Under a seed,
+    /// dispatches that nothing orders run, and are listed, in another order.
+    pub number: u64,
+    /// Barriers of the encoder (`barrier()`, Metal's `memoryBarrier`) since the dispatch before this one. What comes
+    /// behind the encoder's last dispatch orders nothing and is not counted.
+    pub barriers_before: u64,
     /// The kernel.
     pub kernel: String,
     /// Threadgroups of the grid.
@@ -63,6 +72,9 @@ impl fmt::Display for Counts {
             "kernel '{}': {} threadgroups, {} threads",
             self.kernel, self.threadgroups, self.threads
         )?;
+        if self.barriers_before != 0 {
+            writeln!(f, "  barriers of the encoder before it: {}", self.barriers_before)?;
+        }
         writeln!(
             f,
             "  device memory: {} bytes loaded, {} stored; threadgroup memory: {} loaded, {} stored",

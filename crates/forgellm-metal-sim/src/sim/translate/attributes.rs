@@ -1,5 +1,6 @@
 //! `[[…]]` attributes and what those of kernels mean.
 
+use super::declarations::{self, DEEPEST};
 use super::lexer::{Kind, Token};
 
 /// A value that a thread knows of itself and of its grid.
@@ -79,7 +80,7 @@ impl Attribute<'_> {
     /// The argument's value, if it is an expression of numbers: `3`, `(600 + 1)`.
     pub fn number(&self) -> Option<u32> {
         let mut rest = self.arguments;
-        let value = sum(&mut rest)?;
+        let value = sum(&mut rest, 0)?;
         if rest.is_empty() { u32::try_from(value).ok() } else { None }
     }
 
@@ -129,7 +130,7 @@ pub(super) fn list<'t>(tokens: &'t [Token<'t>], i: usize) -> Option<(Vec<Attribu
         }
         let mut arguments: &[Token<'_>] = &[];
         if tokens.get(at)?.is("(") {
-            let end = super::declarations::matching(tokens, at)?;
+            let end = declarations::matching(tokens, at)?;
             arguments = &tokens[at + 1..end];
             at = end + 1;
         }
@@ -137,36 +138,36 @@ pub(super) fn list<'t>(tokens: &'t [Token<'t>], i: usize) -> Option<(Vec<Attribu
     }
 }
 
-/// `a + b - c` at the start of `tokens`, which then starts after it.
-fn sum(tokens: &mut &[Token<'_>]) -> Option<i64> {
-    let mut value = product(tokens)?;
+/// `a + b - c` at the start of `tokens`, which then starts after it. `depth` counts parentheses around it.
+fn sum(tokens: &mut &[Token<'_>], depth: usize) -> Option<i64> {
+    let mut value = product(tokens, depth)?;
     while let [operator, rest @ ..] = *tokens
         && (operator.is("+") || operator.is("-"))
     {
         *tokens = rest;
-        let right = product(tokens)?;
+        let right = product(tokens, depth)?;
         value = if operator.is("+") { value.checked_add(right)? } else { value.checked_sub(right)? };
     }
     Some(value)
 }
 
-fn product(tokens: &mut &[Token<'_>]) -> Option<i64> {
-    let mut value = operand(tokens)?;
+fn product(tokens: &mut &[Token<'_>], depth: usize) -> Option<i64> {
+    let mut value = operand(tokens, depth)?;
     while let [operator, rest @ ..] = *tokens
         && (operator.is("*") || operator.is("/"))
     {
         *tokens = rest;
-        let right = operand(tokens)?;
+        let right = operand(tokens, depth)?;
         value = if operator.is("*") { value.checked_mul(right)? } else { value.checked_div(right)? };
     }
     Some(value)
 }
 
-fn operand(tokens: &mut &[Token<'_>]) -> Option<i64> {
+fn operand(tokens: &mut &[Token<'_>], depth: usize) -> Option<i64> {
     let [first, rest @ ..] = *tokens else { return None };
     *tokens = rest;
-    if first.is("(") {
-        let value = sum(tokens)?;
+    if first.is("(") && depth < DEEPEST {
+        let value = sum(tokens, depth + 1)?;
         let [close, rest @ ..] = *tokens else { return None };
         *tokens = rest;
         return close.is(")").then_some(value);

@@ -112,11 +112,10 @@ impl<'t> Translator<'t> {
             let extents: Vec<&str> = (from + 1..to).map(|k| self.edits.text(k)).collect();
             let site = self.threadgroup_variables;
             self.threadgroup_variables += 1;
-            // `threadgroup` is a macro that the plain build leaves empty.
+            // `threadgroup` is a macro: empty when the text is to run, an address space when it is to be checked.
             text.push_str(&format!(
                 "typedef {prefix} ms_type_{site}{extents}; threadgroup ms_type_{site} &{name} = \
-                 *(threadgroup ms_type_{site} *)ms_host_table->threadgroup_memory({site}, sizeof(ms_type_{site}), \
-                 alignof(ms_type_{site}), \"{name}\")",
+                 ms::threadgroup_variable<threadgroup ms_type_{site}>({site}, \"{name}\")",
                 extents = extents.join(" "),
             ));
             if to != end {

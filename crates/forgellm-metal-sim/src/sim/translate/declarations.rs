@@ -31,18 +31,26 @@ pub(super) fn matching(tokens: &[Token<'_>], open: usize) -> Option<usize> {
 /// After a name, `<` may begin arguments or mean "less than": the reading under which all `<` are closed before the
 /// text goes on with a `;` or a block is the right one.
 pub(super) fn matching_angle(tokens: &[Token<'_>], open: usize) -> Option<usize> {
-    closing_angle(tokens, open + 1, 1)
+    let mut budget = 100_000;
+    closing_angle(tokens, open + 1, 1, &mut budget)
 }
 
-fn closing_angle(tokens: &[Token<'_>], from: usize, mut depth: usize) -> Option<usize> {
+/// Nested template arguments, classes or parentheses of an attribute: nobody writes more.
+pub(super) const DEEPEST: usize = 64;
+
+/// The end of `depth` argument lists that are open before `from`. Each token looked at costs one of `budget`, so that
+/// trying both readings ends.
+fn closing_angle(tokens: &[Token<'_>], from: usize, mut depth: usize, budget: &mut usize) -> Option<usize> {
     let mut i = from;
     while i < tokens.len() {
+        *budget = budget.checked_sub(1)?;
         let token = &tokens[i];
         if token.kind == Kind::Punctuation {
             match token.text {
-                "<" if tokens[i - 1].kind == Kind::Identifier => {
-                    return closing_angle(tokens, i + 1, depth + 1)
-                        .or_else(|| closing_angle(tokens, i + 1, depth));
+                "<" if tokens[i - 1].kind == Kind::Identifier && depth < DEEPEST => {
+                    if let Some(close) = closing_angle(tokens, i + 1, depth + 1, budget) {
+                        return Some(close);
+                    }
                 }
                 ">" => {
                     depth -= 1;
@@ -91,6 +99,9 @@ impl<'t> Translator<'t> {
         scope: &[&'t str],
     ) -> Result<(), TranslateError> {
         let tokens = &self.tokens.all;
+        if scope.len() > DEEPEST {
+            return self.syntax(from, "namespaces or classes are nested too deeply");
+        }
         let mut i = from;
         while i < to {
             if tokens[i].is(";") || tokens[i].kind == Kind::Pragma {
@@ -261,7 +272,7 @@ impl<'t> Translator<'t> {
         }
         if parentheses && !self.has_attribute(head, declaration.end, "function_constant") {
             let end = declaration.end - 1;
-            let assign = (head..end).find(|&i| {
+            let assign = (head + 1..end).find(|&i| {
                 tokens[i].is("=") && tokens[i - 1].kind == Kind::Identifier
                     || tokens[i].is("=") && tokens[i - 1].is(")")
             });

@@ -45,7 +45,9 @@ impl<'t> Edits<'t> {
 
     /// The text, with `#line` directives, and the way back from it.
     pub fn write(self) -> (String, LineMap) {
-        let mut text = String::new();
+        // Functions that call a function of the simdgroup must stay where they are in the flow of control.
+        let mut text =
+            String::from("#pragma clang attribute push(__attribute__((convergent)), apply_to = function)\n");
         let mut lines = LineMap { places: Vec::new() };
         // File and line of the current row; none before the first token.
         let mut current: Option<(usize, u32)> = None;
@@ -58,7 +60,9 @@ impl<'t> Edits<'t> {
                     Some((file, line)) if file == here.0 && line < here.1 && here.1 - line < 10 => {
                         text.push_str(&"\n".repeat((here.1 - line) as usize));
                     }
-                    _ => text.push_str(&format!("\n#line {} {:?}\n", here.1, self.tokens.files[here.0])),
+                    _ => {
+                        text.push_str(&format!("\n#line {} {}\n", here.1, quoted(&self.tokens.files[here.0])))
+                    }
                 }
                 current = Some(here);
                 column = 1;
@@ -88,6 +92,7 @@ impl<'t> Edits<'t> {
         }
         text.push('\n');
         text.push_str(&self.end);
+        text.push_str("#pragma clang attribute pop\n");
         lines.places.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
         (text, lines)
     }
@@ -132,4 +137,9 @@ impl LineMap {
             .nth(place.occurrence)
             .map_or(first, |t| t.text.as_ptr() as usize - base + 1) as u32
     }
+}
+
+/// A file's name as a `#line` directive wants it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -5,7 +5,7 @@ use super::declarations::{Declaration, matching, matching_angle};
 use super::error::TranslateError;
 use super::lexer::Kind;
 use super::parameters::Bound;
-use super::{KernelInfo, Translator};
+use super::{KernelInfo, Purpose, Translator};
 
 /// A kernel template, kept for its instantiations.
 #[derive(Debug, Clone)]
@@ -19,10 +19,24 @@ pub(super) struct Template {
 struct Callee {
     /// The name a pipeline asks for.
     name: String,
-    /// A C++ expression for the function.
+    /// The namespaces around the function, from the outermost, each with its `::`.
+    scope: String,
+    /// The function within them, with its template arguments.
     function: String,
-    /// A C++ type if the expression alone is ambiguous: a pointer to a function.
+    /// A C++ type if the name alone is ambiguous: a pointer to a function.
     signature: Option<String>,
+}
+
+impl Callee {
+    /// A C++ expression for a pointer to the function. Its name is looked up where it was declared and nowhere else: a
+    /// kernel may be called like a function of the language's library.
+    fn pointer(&self) -> String {
+        let pointer = format!("(&::{}{})", self.scope, self.function);
+        match &self.signature {
+            Some(signature) => format!("static_cast<{signature}>{pointer}"),
+            None => pointer,
+        }
+    }
 }
 
 impl<'t> Translator<'t> {
@@ -122,8 +136,16 @@ impl<'t> Translator<'t> {
         // A full specialisation `template <> kernel void f<T>(…)` is called with its arguments.
         let function: String =
             tokens[name_at..parameters_at].iter().map(|t| t.text).collect::<Vec<_>>().join(" ");
-        let callee =
-            Callee { name: host_name.unwrap_or_else(|| name.to_string()), function, signature: None };
+        let callee = Callee {
+            name: host_name.unwrap_or_else(|| name.to_string()),
+            scope: scope.iter().map(|space| format!("{space}::")).collect(),
+            function,
+            signature: None,
+        };
+        if !self.is_wanted(&callee.name) {
+            // What is inline and not used costs the compiler nothing.
+            self.edits.replace(name_at, format!("inline {name}"));
+        }
         self.entry(name_at, declaration.end - 1, callee, &parameters, max_total_threads)
     }
 
@@ -232,7 +254,9 @@ impl<'t> Translator<'t> {
             .and_then(Attribute::number)
             .or(template.max_total_threads);
         self.edits.remove(start, declaration.end);
-        let callee = Callee { name, function, signature };
+        let scope = template.name.strip_suffix(tokens[name_at].text).unwrap_or_default().to_owned();
+        let function = tokens[name_at..name_end].iter().map(|t| t.text).collect::<Vec<_>>().join(" ");
+        let callee = Callee { name, scope, function, signature };
         self.entry(name_at, end, callee, &template.parameters, max_total_threads)
     }
 
@@ -245,7 +269,12 @@ impl<'t> Translator<'t> {
         })
     }
 
-    /// Writes the entry function of a kernel after token `after`.
+    /// Whether the kernel of that name is among those that are to be compiled.
+    fn is_wanted(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    /// Writes the entry function of a kernel after token `after`, unless nobody wants it.
     fn entry(
         &mut self,
         at: usize,
@@ -259,27 +288,31 @@ impl<'t> Translator<'t> {
             return Err(TranslateError::Twice { at: position, what: format!("kernel `{}`", callee.name) });
         }
         let entry = format!("ms_entry_{}", self.kernels.len());
-        let function = match &callee.signature {
-            Some(signature) => format!("static_cast<{signature}>(&{})", callee.function),
-            None => format!("(&{})", callee.function),
-        };
+        let wanted = self.is_wanted(&callee.name);
+        let function = callee.pointer();
         let arguments: Vec<String> =
             parameters.iter().enumerate().map(|(i, bound)| bound.argument(i)).collect();
-        self.edits.after(
-            after,
-            &format!(
+        let text = match self.purpose {
+            Purpose::Run => format!(
                 " extern \"C\" MS_EXPORT void {entry}(const ms_thread *ms_t) {{ \
                  using ms_a = ms::arguments<decltype({function})>; (void)sizeof(ms_a); (void)ms_t; \
                  ({function})({}); }}",
                 arguments.join(", ")
             ),
-        );
+            // The use makes the compiler look at the body of a template.
+            Purpose::CheckSpaces => {
+                format!(" [[maybe_unused]] static constexpr auto ms_use_{entry} = {function};")
+            }
+        };
+        if wanted {
+            self.edits.after(after, &text);
+        }
         let (constants, possible_constants) = self.uses.constants(&callee.function, &self.constants.declared);
         self.kernels.push(KernelInfo {
             constants,
             possible_constants,
             name: callee.name,
-            entry,
+            entry: wanted.then_some(entry),
             at: position,
             parameters: parameters.iter().map(|b| b.parameter.clone()).collect(),
             max_total_threads,

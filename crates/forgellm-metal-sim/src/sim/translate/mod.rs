@@ -22,6 +22,7 @@ mod spellings;
 mod uses;
 
 pub use emit::LineMap;
+pub(super) use emit::quoted;
 pub use error::{Position, TranslateError};
 
 /// What a library of kernels looks like from outside.
@@ -29,8 +30,8 @@ pub use error::{Position, TranslateError};
 pub struct KernelInfo {
     /// The name a pipeline asks for: `host_name` if given, else the function's.
     pub name: String,
-    /// The exported function that runs one thread.
-    pub entry: String,
+    /// The exported function that runs one thread; none if the kernel is not among those that were asked for.
+    pub entry: Option<String>,
     /// Where the kernel is declared or instantiated.
     pub at: Position,
     /// In the order of the declaration.
@@ -123,9 +124,47 @@ pub struct Translation {
 
 /// Translates preprocessed text. `label` names the text where it has no line marker.
 pub fn translate(preprocessed: &str, label: &str) -> Result<Translation, TranslateError> {
+    translate_only(preprocessed, label, &[])
+}
+
+/// Translates what the kernels named in `only` need, so that there is less to compile; all kernels if it is empty.
+pub fn translate_only(
+    preprocessed: &str,
+    label: &str,
+    only: &[String],
+) -> Result<Translation, TranslateError> {
+    translate_for(Purpose::Run, preprocessed, label, only)
+}
+
+/// The text for a pass of the compiler in which pointers know their address spaces, as they do on the GPU. It is only to
+/// be checked: it has no entry functions.
+pub fn translate_with_spaces(
+    preprocessed: &str,
+    label: &str,
+    only: &[String],
+) -> Result<(String, LineMap), TranslateError> {
+    translate_for(Purpose::CheckSpaces, preprocessed, label, only)
+        .map(|translation| (translation.text, translation.lines))
+}
+
+/// What a translation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Run,
+    CheckSpaces,
+}
+
+fn translate_for(
+    purpose: Purpose,
+    preprocessed: &str,
+    label: &str,
+    only: &[String],
+) -> Result<Translation, TranslateError> {
     let tokens = lexer::tokens(preprocessed, label)?;
     rules::check(&tokens)?;
     let mut translator = Translator {
+        purpose,
+        only,
         edits: emit::Edits::new(&tokens),
         tokens: &tokens,
         kernels: Vec::new(),
@@ -151,6 +190,9 @@ pub fn translate(preprocessed: &str, label: &str) -> Result<Translation, Transla
 
 /// The state of one translation.
 struct Translator<'t> {
+    purpose: Purpose,
+    /// The kernels that get entry functions; empty: all.
+    only: &'t [String],
     tokens: &'t lexer::Tokens<'t>,
     edits: emit::Edits<'t>,
     kernels: Vec<KernelInfo>,

@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
-use super::Translator;
 use super::attributes;
-use super::declarations::matching;
+use super::declarations::{matching, matching_angle};
 use super::error::TranslateError;
+use super::{Purpose, Translator};
 
 /// Declarations so far: scope and head without address spaces, and what follows the head.
 pub(super) type Seen = HashMap<String, Earlier>;
@@ -31,11 +31,11 @@ impl<'t> Translator<'t> {
         body: (usize, usize),
         scope: &[&'t str],
     ) -> Result<bool, TranslateError> {
-        let constructor_end = self.constructor_qualifier(start, head_end, scope);
-        if let Some(qualifier) = constructor_end {
+        let qualifier = self.method_qualifier(start, head_end, scope);
+        if let Some(qualifier) = qualifier {
             self.edits.remove(qualifier, qualifier + 1);
         }
-        let (head, head_spaces) = self.erased(start, head_end, constructor_end);
+        let (head, head_spaces) = self.erased(start, head_end, qualifier);
         let (body_text, body_spaces) = self.erased(body.0, body.1, None);
         let has_spaces = head_spaces || body_spaces;
         // A class is told from its specialisations by where it stands.
@@ -73,10 +73,12 @@ impl<'t> Translator<'t> {
                 i = after;
                 continue;
             }
+            // With address spaces to check, only what a method says of its object is left out.
+            let erase = self.purpose == Purpose::Run;
             match tokens[i].text {
-                "device" | "threadgroup" | "thread" => found = true,
                 _ if without == Some(i) => found = true,
-                "constant" => {
+                "device" | "threadgroup" | "thread" if erase => found = true,
+                "constant" if erase => {
                     found = true;
                     text.push_str("const ");
                 }
@@ -90,15 +92,36 @@ impl<'t> Translator<'t> {
         (text.replace("const const ", "const "), found)
     }
 
-    /// The `constant` after the parameters of a constructor, which C++ does not allow there.
-    fn constructor_qualifier(&self, start: usize, head_end: usize, scope: &[&'t str]) -> Option<usize> {
+    /// The address space after the parameters of a method: that of its object. C++ has no place for it. `constant`
+    /// stays where it can mean `const`, that is, everywhere but on a constructor.
+    fn method_qualifier(&self, start: usize, head_end: usize, scope: &[&'t str]) -> Option<usize> {
         let tokens = &self.tokens.all;
-        let class = scope.last()?;
-        let open = (start..head_end).find(|&i| tokens[i].is("("))?;
-        if open == start || !tokens[open - 1].is(class) {
-            return None;
-        }
+        let class = scope.last().filter(|_| !self.classes.is_empty())?;
+        let open = self.parameter_list(start, head_end)?;
+        let constructor = open > start && tokens[open - 1].is(class);
         let close = matching(tokens, open)?;
-        (close..head_end).find(|&i| tokens[i].is("constant"))
+        (close..head_end).find(|&i| {
+            matches!(tokens[i].text, "thread" | "device" | "threadgroup")
+                || (tokens[i].is("constant") && (constructor || self.purpose == Purpose::CheckSpaces))
+        })
+    }
+
+    /// The `(` of a function's parameters in the head of its declaration.
+    fn parameter_list(&self, start: usize, head_end: usize) -> Option<usize> {
+        let tokens = &self.tokens.all;
+        let mut i = start;
+        while i < head_end {
+            if tokens[i].is("template") && tokens.get(i + 1)?.is("<") {
+                i = matching_angle(tokens, i + 1)?;
+            } else if tokens[i].is("(") {
+                let before = if i > start { tokens[i - 1].text } else { "" };
+                if !matches!(before, "__attribute__" | "decltype" | "alignas" | "explicit" | "operator") {
+                    return Some(i);
+                }
+                i = matching(tokens, i)?;
+            }
+            i += 1;
+        }
+        None
     }
 }

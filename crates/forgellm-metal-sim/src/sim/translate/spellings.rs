@@ -1,9 +1,10 @@
-//! Spellings that C++ reads differently wherever they stand: a floating-point literal without a suffix is a float in Metal (C++ would make it a double), and `h` and `bf`
-//! are suffixes there; attributes of the language; casts between half and bfloat, which clang does not have.
+//! Spellings that C++ reads differently wherever they stand: a floating-point literal without a suffix is a float in
+//! Metal (C++ would make it a double), and `h` and `bf` are suffixes there; attributes of the language; casts between
+//! half and bfloat, which clang does not have.
 
 use super::declarations::matching_angle;
 use super::lexer::{Kind, Token};
-use super::{Translator, attributes, rules};
+use super::{Purpose, Translator, attributes, rules};
 
 impl Translator<'_> {
     /// Rewrites what needs no look at declarations.
@@ -23,8 +24,13 @@ impl Translator<'_> {
                 self.edits.remove(i, after);
             } else if is_value_cast(tokens, i) {
                 self.edits.replace(i, "metal::ms_cast");
-            } else if is_half_call(tokens, i) {
+            } else if matches!(token.text, "half" | "bfloat") && is_call(tokens, i) {
                 self.edits.replace(i, format!("metal::ms_cast<{}>", token.text));
+            } else if self.purpose == Purpose::CheckSpaces
+                && rules::is_vector(token.text)
+                && is_call(tokens, i)
+            {
+                self.edits.replace(i, format!("metal::ms_make<{}>", token.text));
             }
         }
     }
@@ -46,10 +52,9 @@ fn is_value_cast(tokens: &[Token<'_>], i: usize) -> bool {
         })
 }
 
-/// `half(x)` or `bfloat(x)` as an expression rather than the start of a declarator.
-fn is_half_call(tokens: &[Token<'_>], i: usize) -> bool {
-    let named = matches!(tokens[i].text, "half" | "bfloat") && tokens.get(i + 1).is_some_and(|t| t.is("("));
-    if !named || i == 0 {
+/// Whether the type's name at `i` is called, as in `half(x)`, rather than the start of a declarator.
+fn is_call(tokens: &[Token<'_>], i: usize) -> bool {
+    if i == 0 || !tokens.get(i + 1).is_some_and(|t| t.is("(")) {
         return false;
     }
     let previous = &tokens[i - 1];

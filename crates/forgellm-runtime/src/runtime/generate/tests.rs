@@ -1,6 +1,6 @@
 use super::*;
 use crate::runtime::engine::{Capacity, RunAhead};
-use crate::runtime::tests::{Automaton, expected_continuation};
+use crate::runtime::tests::{Automaton, expected_continuation, logits};
 
 const VOCAB: usize = 50;
 const PROMPT: [u32; 7] = [3, 1, 4, 1, 5, 9, 2];
@@ -11,7 +11,14 @@ fn engine(positions: usize, rows: usize) -> Automaton {
 }
 
 fn request(max_tokens: usize) -> Request<'static> {
-    Request { prompt: &PROMPT, max_tokens, sampling: SamplingParams::GREEDY, end_ids: &[] }
+    Request {
+        prompt: &PROMPT,
+        max_tokens,
+        sampling: SamplingParams::GREEDY,
+        logit_bias: None,
+        logprobs: None,
+        end_ids: &[],
+    }
 }
 
 fn run(engine: &mut Automaton, request: &Request<'_>) -> Result<Generation, GenerateError> {
@@ -132,6 +139,52 @@ fn sampling_repeats_with_its_seed_and_sees_the_answer() {
 }
 
 #[test]
+fn a_bias_holds_for_the_whole_answer() {
+    let forced = LogitBias::new([(11, 100.0)], VOCAB).unwrap();
+    let generation = run(&mut engine(100, 8), &Request { logit_bias: Some(&forced), ..request(6) }).unwrap();
+    assert_eq!(generation.ids, [11; 6]);
+    let best = expected_continuation(&PROMPT, 1, VOCAB)[0];
+    let banned = LogitBias::new([(best, -100.0)], VOCAB).unwrap();
+    let generation = run(&mut engine(100, 8), &Request { logit_bias: Some(&banned), ..request(30) }).unwrap();
+    assert!(!generation.ids.contains(&best));
+}
+
+#[test]
+fn presence_looks_at_the_answer_and_not_at_the_prompt() {
+    // A prompt that holds its most likely next token so often that the penalty is above all differences of logits.
+    let prompts = (0..50).flat_map(|often| (0..50).map(move |last| [vec![often; 9], vec![last]].concat()));
+    let prompt = prompts.into_iter().find(|prompt| expected_continuation(prompt, 1, VOCAB)[0] == prompt[0]);
+    let prompt = prompt.unwrap();
+    let sampling = SamplingParams { frequency_penalty: 2.0, presence_penalty: 2.0, ..SamplingParams::GREEDY };
+    let answer = run(&mut engine(100, 8), &Request { prompt: &prompt, sampling, ..request(20) }).unwrap().ids;
+    assert_eq!(answer[0], prompt[0]);
+    assert!(answer.iter().filter(|id| **id == prompt[0]).count() < 9, "{answer:?}");
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_engine_for_each_token_of_the_answer() {
+    let end = expected_continuation(&PROMPT, 9, VOCAB)[8];
+    let sampled = SamplingParams { temperature: 0.3, top_k: 5, seed: Some(3), ..SamplingParams::GREEDY };
+    for sampling in [SamplingParams::GREEDY, sampled] {
+        for end_ids in [&[][..], &[end]] {
+            let request = Request { sampling, logprobs: Some(3), end_ids, ..request(20) };
+            let generation = run(&mut engine(100, 8), &request).unwrap();
+            // They change nothing.
+            let without = run(&mut engine(100, 8), &Request { logprobs: None, ..request }).unwrap();
+            assert_eq!((&generation.ids, generation.finish_reason), (&without.ids, without.finish_reason));
+            assert!(without.logprobs.is_empty());
+            let mut tokens = PROMPT.to_vec();
+            assert_eq!(generation.logprobs.len(), generation.ids.len());
+            for (&id, found) in generation.ids.iter().zip(&generation.logprobs) {
+                let expected = token_logprobs(&logits(&tokens, VOCAB), id, 3).unwrap();
+                assert_eq!(found, &expected);
+                tokens.push(id);
+            }
+        }
+    }
+}
+
+#[test]
 fn errors_of_the_engine_come_through() {
     let error = run(&mut engine(100, 8), &Request { prompt: &[1, 99], ..request(5) }).unwrap_err();
     assert_eq!(error, GenerateError::Engine(EngineError::UnknownToken { token: 99, vocab: VOCAB }));
@@ -182,6 +235,7 @@ fn running_ahead_changes_nothing() {
         request(2),
         request(20),
         Request { end_ids: &ends, ..request(20) },
+        Request { logprobs: Some(2), ..request(9) },
         Request {
             sampling: SamplingParams { temperature: 1.0, seed: Some(5), ..SamplingParams::GREEDY },
             ..request(9)
@@ -203,7 +257,7 @@ fn running_ahead_changes_nothing() {
                 let mut ahead = engine(positions, 4).that_runs_ahead();
                 assert_eq!(answer(&mut ahead), answer(&mut engine(positions, 4)));
                 assert_eq!(ahead.collect(), Ok(None), "everything is collected");
-                let is_greedy = request.sampling.is_plain_greedy();
+                let is_greedy = request.sampling == SamplingParams::GREEDY && request.logprobs.is_none();
                 assert!(ahead.most_under_way <= if is_greedy { 2 } else { 1 });
             }
         }

@@ -13,12 +13,12 @@ use crate::runtime::chat_template::Message;
 use crate::runtime::cli::{Arguments, Command, GenerateArguments, ModelArguments, ServeArguments};
 use crate::runtime::engine::Engine;
 use crate::runtime::generate::{FinishReason, GenerateError, Request, generate, generate_together};
+use crate::runtime::open::{OpenError, OpenOptions};
 use crate::runtime::program::answer::Answer;
 use crate::runtime::program::notice::Notice;
-use crate::runtime::program::{
-    OpenError, OpenOptions, ProgramError, ProgramSpec, Streams, files, report, serve,
-};
+use crate::runtime::program::{ProgramError, ProgramSpec, Streams, files, report, serve};
 use crate::runtime::prompt;
+use crate::runtime::sampling::LogitBias;
 use crate::runtime::score;
 use crate::runtime::server;
 use crate::runtime::tokenizer::{Special, Tokenizer, parse_ids};
@@ -96,6 +96,7 @@ impl<E: Engine> Context<'_, '_, E> {
     fn generate(&mut self, arguments: &GenerateArguments) -> Result<(), ProgramError> {
         let sampling = arguments.sampling.over(&self.spec.sampling);
         sampling.validate()?;
+        let bias = LogitBias::new(arguments.sampling.logit_bias.iter().copied(), self.spec.vocab)?;
         let prompt = files::prompt(arguments)?;
         let start = Instant::now();
         let tokenizer = self.tokenizer()?;
@@ -114,7 +115,14 @@ impl<E: Engine> Context<'_, '_, E> {
         let out: Option<&mut dyn Write> =
             if self.arguments.model.json { None } else { Some(&mut *self.streams.out) };
         let mut answer = Answer::new(decoder, &arguments.stop, out);
-        let request = Request { prompt: &ids, max_tokens, sampling, end_ids: self.spec.end_ids };
+        let request = Request {
+            prompt: &ids,
+            max_tokens,
+            sampling,
+            logit_bias: Some(&bias),
+            logprobs: arguments.logprobs,
+            end_ids: if arguments.ignore_eos { &[] } else { self.spec.end_ids },
+        };
         let sequence = engine.begin().map_err(GenerateError::from)?;
         let mut failure = None;
         let generation = generate(&mut engine, sequence, &request, self.interrupted, |token| {

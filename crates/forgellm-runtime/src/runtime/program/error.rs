@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::generate::GenerateError;
-use crate::runtime::program::OpenError;
+use crate::runtime::open::OpenError;
 use crate::runtime::prompt::PromptError;
 use crate::runtime::sampling::SamplingError;
 use crate::runtime::server::ServeError;
@@ -105,7 +105,7 @@ impl ProgramError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ProgramError::Usage(_) | ProgramError::Open(OpenError::Option { .. }) => EXIT_USAGE,
-            ProgramError::Sampling(SamplingError::OutOfRange { .. }) => EXIT_USAGE,
+            ProgramError::Sampling(error) if error.parameter().is_some() => EXIT_USAGE,
             ProgramError::Interrupted | ProgramError::Generate(GenerateError::Interrupted) => {
                 EXIT_INTERRUPTED
             }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::runtime::bench::{BenchResult, Speed};
 use crate::runtime::engine::{CheckEntry, ProfileEntry};
 use crate::runtime::generate::{FinishReason, Generation};
+use crate::runtime::sampling::{Logprob, TokenLogprobs};
 
 /// One line about a continuation, for people.
 pub(super) fn summary(generation: &Generation, load: Duration) -> String {
@@ -34,7 +35,7 @@ pub(super) fn summary(generation: &Generation, load: Duration) -> String {
 /// A continuation for scripts.
 pub(super) fn generation_json(text: &str, generation: &Generation, load: Duration) -> Value {
     let stats = &generation.stats;
-    json!({
+    let mut value = json!({
         "text": text,
         "ids": generation.ids,
         "finish_reason": generation.finish_reason,
@@ -49,7 +50,19 @@ pub(super) fn generation_json(text: &str, generation: &Generation, load: Duratio
             "prompt_tokens_per_second": stats.prompt_speed(),
             "generation_tokens_per_second": stats.generation_speed(),
         },
-    })
+    });
+    if !generation.logprobs.is_empty() {
+        value["logprobs"] = generation.logprobs.iter().map(logprobs_json).collect();
+    }
+    value
+}
+
+/// Log-probabilities of a token of the answer, and of the most likely ones in its place.
+fn logprobs_json(logprobs: &TokenLogprobs) -> Value {
+    let one = |one: &Logprob| json!({ "id": one.token, "logprob": one.logprob });
+    let mut value = one(&logprobs.chosen);
+    value["top"] = logprobs.top.iter().map(one).collect();
+    value
 }
 
 /// Measured speeds for people.

@@ -29,9 +29,9 @@ pub(super) struct Active {
 impl Active {
     /// Starts a job whose prompt was checked. The listener is told of an error.
     pub fn new(job: Job) -> Option<Active> {
-        let Job { prompt, max_tokens, sampling, end_ids, listener } = job;
+        let Job { prompt, max_tokens, sampling, logit_bias, end_ids, listener } = job;
         let sampler = match Sampler::new(sampling) {
-            Ok(sampler) => sampler,
+            Ok(sampler) => sampler.with_bias(logit_bias),
             Err(error) => {
                 listener.end(Err(error.into()));
                 return None;
@@ -77,7 +77,7 @@ impl Active {
 
     /// Whether the next token is the most likely one.
     pub fn is_greedy(&self) -> bool {
-        self.sampler.params().is_plain_greedy()
+        self.sampler.is_plain_greedy()
     }
 
     /// The next `count` rows.
@@ -105,7 +105,8 @@ impl Active {
         if self.left() == 0 {
             return Ok(Some(FinishReason::Length));
         }
-        let token = choose(&mut self.sampler, result, &self.tokens)?;
+        let (prompt, answer) = self.tokens.split_at(self.prompt);
+        let token = choose(&mut self.sampler, result, prompt, answer)?;
         if self.end_ids.contains(&token) {
             return Ok(Some(FinishReason::End));
         }

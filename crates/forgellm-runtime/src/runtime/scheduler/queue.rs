@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::runtime::engine::EngineError;
 use crate::runtime::generate::{FinishReason, GenerateError};
-use crate::runtime::sampling::SamplingParams;
+use crate::runtime::sampling::{LogitBias, SamplingParams};
 
 /// One answer that is asked for.
 pub struct Job {
@@ -17,6 +17,8 @@ pub struct Job {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
+    /// What is added to the logits of single tokens.
+    pub logit_bias: LogitBias,
     /// Ids that end the answer; they do not belong to it.
     pub end_ids: Vec<u32>,
     /// Who hears of it.

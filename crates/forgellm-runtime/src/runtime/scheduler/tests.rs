@@ -81,7 +81,8 @@ impl Desk {
         let listener = Ear { heard: heard.clone(), counters, emitted, leaves_after, stops_after };
         let sampling = SamplingParams::GREEDY;
         let prompt = prompt.to_vec();
-        (Job { prompt, max_tokens, sampling, end_ids: vec![], listener: Box::new(listener) }, heard)
+        let (logit_bias, listener) = (Default::default(), Box::new(listener));
+        (Job { prompt, max_tokens, sampling, logit_bias, end_ids: vec![], listener }, heard)
     }
 
     fn submit(&self, prompt: &[u32], max_tokens: usize) -> Arc<Mutex<Heard>> {
@@ -142,7 +143,7 @@ fn answers_share_steps_and_each_ends_for_its_own_reason() {
         check(&end, &[9], until, FinishReason::End);
         let errors = [error, error_2, error_3, error_4]
             .map(|heard| heard.lock().unwrap().outcome.take().unwrap().unwrap_err().to_string());
-        for (error, part) in errors.iter().zip(["top-p", "token 99", "31 tokens", "empty"]) {
+        for (error, part) in errors.iter().zip(["top_p", "token 99", "31 tokens", "empty"]) {
             assert!(error.contains(part), "{error}");
         }
         assert_eq!((engine.open_sequences(), desk.counters.finished.get()), (0, 4));

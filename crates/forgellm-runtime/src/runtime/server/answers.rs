@@ -99,6 +99,7 @@ fn submit(service: &Service, api: Api, asked: Asked) -> Result<UnboundedReceiver
             prompt: prompt.clone(),
             max_tokens: settings.max_tokens.unwrap_or(usize::MAX),
             sampling,
+            logit_bias: settings.logit_bias.clone(),
             end_ids,
             listener: Box::new(Answer::new(
                 index,

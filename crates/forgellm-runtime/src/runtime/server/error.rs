@@ -134,12 +134,9 @@ impl From<GenerateError> for ApiError {
 
 impl From<SamplingError> for ApiError {
     fn from(error: SamplingError) -> ApiError {
-        match &error {
-            // The sampler's names are those of the API, in words.
-            SamplingError::OutOfRange { name, .. } => {
-                ApiError::param(name.replace(['-', ' '], "_"), error.to_string())
-            }
-            _ => ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        match error.parameter() {
+            Some(parameter) => ApiError::param(parameter, error.to_string()),
+            None => ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 }

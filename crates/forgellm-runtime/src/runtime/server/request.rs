@@ -32,7 +32,7 @@ pub(super) fn chat(service: &Service, body: &[u8]) -> Result<Asked, ApiError> {
     let mut fields = Fields::of_body(body)?;
     check_model(service, &mut fields)?;
     let messages = messages(fields.needed("messages")?)?;
-    let settings = Settings::read(&mut fields, &service.spec.sampling)?;
+    let settings = Settings::read(&mut fields, &service.spec.sampling, service.vocab)?;
     fields.refuse("tools", is_empty)?;
     fields.refuse("functions", is_empty)?;
     fields.refuse("tool_choice", |value| matches!(value.as_str(), Some("none" | "auto")))?;
@@ -58,7 +58,7 @@ pub(super) fn completion(service: &Service, body: &[u8]) -> Result<Asked, ApiErr
     let mut fields = Fields::of_body(body)?;
     check_model(service, &mut fields)?;
     let prompts = prompts(&fields.needed("prompt")?)?;
-    let mut settings = Settings::read(&mut fields, &service.spec.sampling)?;
+    let mut settings = Settings::read(&mut fields, &service.spec.sampling, service.vocab)?;
     settings.max_tokens = settings.max_tokens.or(Some(COMPLETION_TOKENS));
     let choices = settings.choices as u64;
     fields.refuse("best_of", |value| value.as_u64() == Some(choices))?;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::runtime::sampling::SamplingParams;
+use crate::runtime::sampling::{LogitBias, SamplingParams};
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::fields::{Fields, wrong_type};
 
@@ -33,6 +33,7 @@ pub(super) struct Settings {
     /// Tokens of an answer at most; none: as many as fit the context.
     pub max_tokens: Option<usize>,
     pub sampling: SamplingParams,
+    pub logit_bias: LogitBias,
     pub stop: Vec<String>,
     /// Whether answers go on through end tokens.
     pub ignore_eos: bool,
@@ -43,22 +44,20 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings; those not given are the model's.
-    pub fn read(fields: &mut Fields, model: &SamplingParams) -> Result<Settings, ApiError> {
+    /// Reads the settings; those not given are the model's, which has so many tokens.
+    pub fn read(fields: &mut Fields, model: &SamplingParams, vocab: usize) -> Result<Settings, ApiError> {
         let stream = fields.boolean("stream")?;
         let settings = Settings {
             choices: fields.integer("n", 1..=MOST_CHOICES)?.unwrap_or(1) as usize,
             max_tokens: max_tokens(fields)?,
             sampling: sampling(fields, model)?,
+            logit_bias: logit_bias(fields, vocab)?,
             stop: stop(fields)?,
             ignore_eos: fields.boolean("ignore_eos")?,
             stream,
             include_usage: include_usage(fields, stream)?,
         };
-        for field in ["presence_penalty", "frequency_penalty", "top_logprobs"] {
-            fields.refuse(field, |value| value.as_f64() == Some(0.0))?;
-        }
-        fields.refuse("logit_bias", is_empty)?;
+        fields.refuse("top_logprobs", |value| value.as_u64() == Some(0))?;
         fields.ignore(&HARMLESS);
         Ok(settings)
     }
@@ -90,7 +89,10 @@ fn sampling(fields: &mut Fields, model: &SamplingParams) -> Result<SamplingParam
     let top_p = number("top_p", model.top_p)?;
     let top_p = if top_p == 0.0 { f32::MIN_POSITIVE } else { top_p };
     let min_p = number("min_p", model.min_p)?;
+    let typical_p = number("typical_p", model.typical_p)?;
     let repetition_penalty = number("repetition_penalty", model.repetition_penalty)?;
+    let presence_penalty = number("presence_penalty", model.presence_penalty)?;
+    let frequency_penalty = number("frequency_penalty", model.frequency_penalty)?;
     let top_k = fields.integer("top_k", 0..=u64::from(u32::MAX))?;
     let seed = fields.convert("seed", "an integer of 64 bits", |value| {
         value.as_u64().or(value.as_i64().map(i64::cast_unsigned))
@@ -99,13 +101,25 @@ fn sampling(fields: &mut Fields, model: &SamplingParams) -> Result<SamplingParam
         temperature,
         top_p,
         min_p,
+        typical_p,
         repetition_penalty,
+        presence_penalty,
+        frequency_penalty,
         top_k: top_k.map_or(model.top_k, |top_k| top_k as usize),
         seed: seed.or(model.seed),
         ..*model
     };
     sampling.validate()?;
     Ok(sampling)
+}
+
+/// An object from token ids, which JSON writes as strings, to what is added to their logits.
+fn logit_bias(fields: &mut Fields, vocab: usize) -> Result<LogitBias, ApiError> {
+    let entries = fields.convert("logit_bias", "an object from token ids to numbers", |value| {
+        let entry = |(id, bias): (&String, &Value)| Some((id.parse().ok()?, bias.as_f64()? as f32));
+        value.as_object()?.iter().map(entry).collect::<Option<Vec<(u32, f32)>>>()
+    })?;
+    Ok(LogitBias::new(entries.unwrap_or_default(), vocab)?)
 }
 
 fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {

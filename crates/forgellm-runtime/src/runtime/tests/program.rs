@@ -1,5 +1,7 @@
 //! The whole command line, over an engine without a model.
 
+mod sampling;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,7 +13,8 @@ use tempfile::TempDir;
 use super::automaton::{Automaton, expected_continuation};
 use crate::runtime::cli;
 use crate::runtime::engine::{Capacity, CheckEntry};
-use crate::runtime::program::{OpenError, OpenOptions, ProgramSpec, Streams, run};
+use crate::runtime::open::{OpenError, OpenOptions};
+use crate::runtime::program::{ProgramSpec, Streams, run};
 use crate::runtime::sampling::SamplingParams;
 
 /// ASCII, `<|im_start|>` (128) and `<|im_end|>` (129).
@@ -282,17 +285,6 @@ fn a_text_begins_as_the_model_wants_it_and_never_ends_before_its_continuation() 
 }
 
 #[test]
-fn sampling_options_are_used() {
-    let sampled =
-        |seed: &str| run_json(&["Hello", "--temperature", "1", "--seed", seed, "--max-tokens", "30"]);
-    assert_eq!(sampled("5")["ids"], sampled("5")["ids"]);
-    assert_ne!(sampled("5")["ids"], sampled("6")["ids"]);
-    assert_eq!(sampled("5")["seed"], 5);
-    let top_1 = run_json(&["Hello", "--temperature", "1", "--top-k", "1", "--max-tokens", "30"]);
-    assert_eq!(top_1["ids"], json!(answer(&ids("Hello"), 30)));
-}
-
-#[test]
 fn ids_go_in_and_out() {
     let expected = expected_continuation(&[1, 2, 3], 7, VOCAB);
     let result = run_json(&["generate-ids", "--ids", "1,2,3", "--max-tokens", "7", "--copies", "8"]);
@@ -411,8 +403,6 @@ fn every_failure_has_its_exit_code_and_says_what_to_do() {
         (&["generate-ids", "--ids", "1", "-n", "18446744073709551615"], 2, "at most"),
         (&["generate-ids", "--ids", "1", "-n", "16777216", "--weights", w], 1, "fit"),
         (&["generate-ids", "--ids", "1", "--copies", "99999999999"], 2, "at most"),
-        (&["Hi", "--top-p", "1.5"], 2, "top-p"),
-        (&["Hi", "--temperature", "nan"], 2, "temperature"),
         (&["--chat", "bench"], 2, "before a command"),
         (&["--port", "80", "Hi"], 2, "need --serve"),
         (&["--serve", "bench"], 2, "behind the command"),

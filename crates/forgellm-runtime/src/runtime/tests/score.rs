@@ -3,7 +3,8 @@ use std::sync::atomic::AtomicBool;
 use super::automaton::{Automaton, logits as logits_after};
 use crate::runtime::engine::Capacity;
 use crate::runtime::generate::GenerateError;
-use crate::runtime::score::{log_sum_exp, logits, perplexity};
+use crate::runtime::sampling::log_sum_exp;
+use crate::runtime::score::{logits, perplexity};
 
 const VOCAB: usize = 40;
 const IDS: [u32; 9] = [2, 7, 1, 8, 2, 8, 1, 8, 2];

@@ -44,6 +44,8 @@ fn alone(spec: &Spec, positions: usize) -> Result<(Vec<u32>, FinishReason), Gene
         prompt: &spec.prompt,
         max_tokens: spec.max_tokens,
         sampling: sampling(spec),
+        logit_bias: None,
+        logprobs: None,
         end_ids: &[3],
     };
     let mut count = 0;

@@ -120,6 +120,30 @@ fn answers_to_one_prompt_differ_and_repeat_with_their_seed() {
 }
 
 #[test]
+fn biases_and_penalties_reach_the_sampler() {
+    let server = Server::start();
+    let ask = |field: &str, value: Value| {
+        let mut body = json!({"prompt": PROMPT, "max_tokens": 60, "ignore_eos": true});
+        body[field] = value;
+        server.post("/v1/completions", &body).json()["choices"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask("logit_bias", json!({"97": 100})), "a".repeat(60));
+    let plain = ask("logit_bias", json!({}));
+    let first = plain.chars().next().unwrap();
+    assert!(!ask("logit_bias", json!({(first as u32).to_string(): -100})).contains(first));
+    for field in ["presence_penalty", "frequency_penalty", "repetition_penalty"] {
+        assert_ne!(ask(field, json!(2)), plain, "{field}");
+    }
+    let typical = |value: f32| {
+        let body = json!({"prompt": PROMPT, "max_tokens": 60, "ignore_eos": true, "temperature": 1, "seed": 1,
+            "typical_p": value});
+        server.post("/v1/completions", &body).json()["choices"][0]["text"].clone()
+    };
+    assert_ne!(typical(0.1), typical(1.0));
+    server.end();
+}
+
+#[test]
 fn models_health_and_tokens() {
     let server = Server::start();
     let models = server.get("/v1/models").json();

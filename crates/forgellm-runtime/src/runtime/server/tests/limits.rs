@@ -99,10 +99,12 @@ fn an_answer_that_is_not_done_at_the_end_is_an_error() {
     let body = |stream: bool| json!({"prompt": "a", "stream": stream, "max_tokens": 100, "ignore_eos": true});
     let mut streaming = server.client();
     streaming.post("/v1/completions", body(true).to_string());
+    server.wait_for("running_sequences", 1.0);
     let mut whole = server.client();
     whole.post("/v1/completions", body(false).to_string());
-    server.wait_for("running_sequences", 2.0);
+    server.wait_for("queue_length", 1.0);
     server.gate.open(1);
+    server.wait_for("running_sequences", 2.0);
     server.tell_to_end();
     thread::sleep(Duration::from_millis(400));
     // The step that is under way ends.
