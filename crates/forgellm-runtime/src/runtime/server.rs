@@ -1,7 +1,7 @@
 //! The server: an HTTP front in the shape of the OpenAI API, over the [`Scheduler`].
 //!
 //! Two threads: the one that calls [`serve`] owns the engine and runs the scheduler; another runs all connections. What they share is
-//! [`Service`]. A request becomes jobs in the queue; tokens come back over a channel, whose end, when the client leaves, ends the jobs.
+//! `Service`. A request becomes jobs in the queue; tokens come back over a channel, whose end, when the client leaves, ends the jobs.
 
 mod answer;
 mod answers;
