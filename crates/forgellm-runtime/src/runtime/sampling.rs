@@ -30,10 +30,10 @@ mod stages;
 
 use serde::{Deserialize, Serialize};
 
-pub use adjust::{BAN, FORCE, LogitBias};
+pub use adjust::LogitBias;
 pub use logprobs::{Logprob, TokenLogprobs, log_sum_exp, token_logprobs};
 pub use sampler::Sampler;
-pub use stages::{Candidate, keep_min_p, keep_top_p, keep_typical, most_likely};
+pub use stages::most_likely;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

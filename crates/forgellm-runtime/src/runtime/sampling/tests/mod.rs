@@ -7,6 +7,7 @@ mod reference;
 mod speed;
 mod stages;
 
+use super::stages::Candidate;
 use super::*;
 
 const SAMPLED: SamplingParams = SamplingParams { temperature: 1.0, seed: Some(7), ..SamplingParams::GREEDY };

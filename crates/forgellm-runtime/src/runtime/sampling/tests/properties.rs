@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::adjust::BAN;
 use super::*;
 
 prop_compose! {

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::super::mass::{self, Scale, exp};
-use super::super::stages::{draw, draw_of_all, head_of_mass};
+use super::super::stages::{
+    Candidate, draw, draw_of_all, head_of_mass, keep_min_p, keep_top_p, keep_typical,
+};
 use super::*;
 
 const NONE: f32 = f32::NEG_INFINITY;
