@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{apple, arm, independent, models, packages, tidy};
+use crate::{apple, arm, clients, independent, models, packages, tidy};
 
 /// Everything, in the order of cost. Runs to the first failure.
 pub fn ci() -> Result<()> {
@@ -24,6 +24,7 @@ pub fn ci() -> Result<()> {
     step("system packages", &packages::ensure)?;
     step("models", &models::fetch)?;
     step("tests", &tests)?;
+    step("clients", &clients::check)?;
     step("kernels of others", &independent::check)?;
     step("64-bit Arm", &arm::check_matrices)?;
     step("Macs", &|| apple::check(&[]))?;

@@ -3,6 +3,7 @@
 mod apple;
 mod arm;
 mod checks;
+mod clients;
 mod independent;
 mod models;
 mod packages;
@@ -21,6 +22,7 @@ Usage: cargo xtask <CHORE>
   ci       everything that must hold: format, lints, tests, documentation, tidy
   models   downloads the real models that tests run on, into models/
   golden   the tests of whole models against an independent implementation
+  clients  the tests of other people's clients against a served model
   bless    accepts what the compiler prints now as the new snapshots
   arm      tests the device layer and a generated program for 64-bit Arm under emulation
   check-apple [PROJECT]…
@@ -54,6 +56,7 @@ fn run() -> Result<()> {
         Some("ci") => checks::ci(),
         Some("models") => models::fetch(),
         Some("golden") => checks::golden(),
+        Some("clients") => clients::check(),
         Some("bless") => checks::bless(),
         Some("arm") => arm::check(),
         Some("check-apple") => apple::check(&rest),

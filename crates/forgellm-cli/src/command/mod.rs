@@ -4,6 +4,7 @@ mod compile;
 mod eval;
 mod info;
 mod run;
+mod serve;
 mod synth;
 mod tokens;
 
@@ -44,6 +45,7 @@ struct Forge {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Serve(serve::Serve),
     Compile(compile::Compile),
     Build(compile::Build),
     ExportWeights(compile::ExportWeights),
@@ -95,6 +97,7 @@ fn run(forge: &Forge) -> anyhow::Result<()> {
     let ui = |json: bool| Ui::new(forge.quiet, json);
     match &forge.command {
         Command::Run(run) => run.run(&ui(false)),
+        Command::Serve(serve) => serve.run(&ui(false)),
         Command::Compile(compile) => compile.run(&ui(compile.json())),
         Command::Build(build) => build.run(&ui(build.json())),
         Command::ExportWeights(export) => export.run(&ui(export.json)),

@@ -1,7 +1,7 @@
 //! `forge run`.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -42,17 +42,22 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(&self, ui: &Ui) -> anyhow::Result<()> {
         let (model, arguments) = self.model_and_arguments.split_first().context("no MODEL is given")?;
-        let cache = Cache::of_user()?;
-        let file = source(model)?.fetch(&cache, ui)?;
-        let program = programs::cached(&file, self.target, &cache, ui)?;
+        let program = program(model, self.target, ui)?;
         hand_over(&program, arguments)
     }
+}
+
+/// The program of `model`, compiled where that was not done before.
+pub(super) fn program(model: &OsStr, target: Target, ui: &Ui) -> anyhow::Result<PathBuf> {
+    let cache = Cache::of_user()?;
+    let file = source(model)?.fetch(&cache, ui)?;
+    Ok(programs::cached(&file, target, &cache, ui)?)
 }
 
 fn source(model: &OsStr) -> Result<ModelSource, UsageError> {
     match model.to_str() {
         Some(option) if option.starts_with('-') => Err(UsageError(format!(
-            "`{option}` is no option of `forge run`; the program's options stand behind MODEL"
+            "`{option}` is no option of forge; the program's options stand behind MODEL"
         ))),
         Some(text) => text.parse().map_err(|error: SourceSyntax| UsageError(error.to_string())),
         // Only a path can be something else than text.

@@ -41,6 +41,7 @@ fn a_program_is_built_once_and_agrees_with_the_interpreter() {
     assert!((ratio - 1.0).abs() < 0.001, "{program} {interpreter}");
 
     outcome(&mut place.building(&["run", "model.gguf", "--no-such-option"])).failed(2, &["--no-such-option"]);
+    outcome(&mut place.building(&["serve", "model.gguf", "--port", "x"])).failed(2, &["--port"]);
     // The CPU keeps keys and values in f16.
     run(&["run", "model.gguf", "--kv-cache", "f16", "generate-ids", "--ids", "5,6,7"]);
     let other = ["run", "model.gguf", "--kv-cache", "q8_0", "generate-ids", "--ids", "5,6,7"];

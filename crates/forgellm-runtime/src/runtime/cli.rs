@@ -21,6 +21,7 @@ Examples:
   {name} bench
   {name} perplexity book.txt --json
   {name} selfcheck
+  {name} serve --port 8080 --parallel 8
 
 A prompt that is also the name of a command goes after `--`: {name} -- bench";
 
@@ -34,6 +35,9 @@ pub struct Arguments {
     /// What is to be continued.
     #[command(flatten)]
     pub generate: GenerateArguments,
+    /// Whether to serve instead of continuing a prompt.
+    #[command(flatten)]
+    pub server: ServeFlag,
     /// Files and device.
     #[command(flatten)]
     pub model: ModelArguments,
@@ -143,6 +147,50 @@ pub struct SamplingArguments {
     pub seed: Option<u64>,
 }
 
+/// The way to serve without a command, for scripts that give the files by their place: `WEIGHTS TOKENIZER --serve`.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct ServeFlag {
+    /// Serve the model over HTTP, like the command `serve`; prompts are then the weights and the tokenizer file
+    #[arg(long, help_heading = "Server")]
+    pub serve: bool,
+    /// The limits.
+    #[command(flatten)]
+    pub options: ServeArguments,
+}
+
+/// Where to serve, and the limits.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServeArguments {
+    /// Address to listen on; 0.0.0.0 is every network that this machine is in [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Option<String>,
+    /// Port to listen on; 0 lets the system choose one [default: 8080]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Answers that are worked on at a time [default: 4]
+    #[arg(long, value_name = "N", value_parser = a_few)]
+    pub parallel: Option<usize>,
+    /// Idle sequences that are kept, so that a prompt that begins like one need not be run again [default: as --parallel]
+    #[arg(long, value_name = "N", value_parser = up_to_a_few)]
+    pub keep: Option<usize>,
+    /// Answers that may wait; more get the status 429 [default: 64]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub queue: Option<usize>,
+    /// Serve only clients that send this key (default: $FORGELLM_API_KEY, which other users of the machine cannot see)
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub api_key: Option<String>,
+    /// Size of a request at most [default: 4194304]
+    #[arg(long, value_name = "BYTES", value_parser = at_least_one)]
+    pub max_body: Option<usize>,
+    /// Time for an answer, waiting included [default: 600]
+    #[arg(long, value_name = "SECONDS", value_parser = at_least_one)]
+    pub timeout: Option<usize>,
+    /// Time that running answers have to finish after Ctrl-C or SIGTERM [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = at_least_one)]
+    pub shutdown_timeout: Option<usize>,
+}
+
 impl SamplingArguments {
     /// The values given, over the model's own; without the bias, which no model brings along.
     pub fn over(&self, model: &SamplingParams) -> SamplingParams {
@@ -204,6 +252,8 @@ pub enum Command {
     },
     /// Check each kernel on this machine's device against a reference; exit code 1 if one is wrong
     Selfcheck,
+    /// Serve the model over HTTP, for clients of the OpenAI API
+    Serve(ServeArguments),
     /// Print the token ids of the text on standard input
     Tokenize {
         /// Parse control tokens in the text
@@ -243,7 +293,24 @@ pub fn parse(
         let message = "options of a continuation cannot stand before a command\n";
         return Err(command.error(clap::error::ErrorKind::ArgumentConflict, message));
     }
-    if arguments.generate.prompt.len() == 2 {
+    let ServeFlag { serve, options } = &arguments.server;
+    if arguments.command.is_some() && arguments.server != ServeFlag::default() {
+        let message = "options of a server stand behind the command `serve`\n";
+        return Err(command.error(clap::error::ErrorKind::ArgumentConflict, message));
+    }
+    if !serve && *options != ServeArguments::default() {
+        let message = "options of a server need --serve or the command `serve`\n";
+        return Err(command.error(clap::error::ErrorKind::MissingRequiredArgument, message));
+    }
+    if *serve {
+        let GenerateArguments { prompt, .. } = &arguments.generate;
+        let rest = GenerateArguments { prompt: Vec::new(), quiet: false, ..arguments.generate.clone() };
+        if !matches!(prompt.len(), 0 | 2) || rest != GenerateArguments::default() {
+            let message =
+                "--serve takes no prompt and no options of a continuation, which each request brings along\n";
+            return Err(command.error(clap::error::ErrorKind::ArgumentConflict, message));
+        }
+    } else if arguments.generate.prompt.len() == 2 {
         let message = "two prompts given; put one into quotes, or give WEIGHTS TOKENIZER PROMPT\n";
         return Err(command.error(clap::error::ErrorKind::WrongNumberOfValues, message));
     }
@@ -275,6 +342,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 /// Sequences at a time.
 fn a_few(text: &str) -> Result<usize, String> {
     from_one_to(text, 1024)
+}
+
+/// Sequences at a time, or none.
+fn up_to_a_few(text: &str) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { a_few(text) }
 }
 
 fn from_one_to(text: &str, most: usize) -> Result<usize, String> {

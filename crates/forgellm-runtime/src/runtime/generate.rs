@@ -227,7 +227,7 @@ pub fn prefill<E: Engine>(
 }
 
 /// The best token of a greedy row, or a sampled one of a row with logits.
-fn choose(
+pub(in crate::runtime) fn choose(
     sampler: &mut Sampler,
     result: &RowResult,
     prompt: &[u32],

@@ -6,6 +6,7 @@ mod error;
 mod files;
 mod notice;
 mod report;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

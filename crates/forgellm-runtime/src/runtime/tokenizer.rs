@@ -167,13 +167,18 @@ impl Tokenizer {
     }
 
     /// Decodes the beginning of a text as its tokens come.
-    pub fn stream(&self) -> TextStream<'_> {
-        TextStream::new(self, matches!(self.spelling, Spelling::Blocks { strips_first_space: true }))
+    pub fn stream(&self) -> TextStream<&Tokenizer> {
+        TextStream::beginning(self)
     }
 
     /// Decodes what follows other text (a prompt) as its tokens come: a leading space is kept.
-    pub fn stream_continuation(&self) -> TextStream<'_> {
-        TextStream::new(self, false)
+    pub fn stream_continuation(&self) -> TextStream<&Tokenizer> {
+        TextStream::continuation(self)
+    }
+
+    /// Whether a text starts with a space that is not part of it.
+    fn strips_first_space(&self) -> bool {
+        matches!(self.spelling, Spelling::Blocks { strips_first_space: true })
     }
 
     /// The token as it stands in the vocabulary.

@@ -6,18 +6,18 @@ use std::ops::ControlFlow;
 use crate::runtime::generate::FinishReason;
 use crate::runtime::program::ProgramError;
 use crate::runtime::stop::StopFilter;
-use crate::runtime::tokenizer::TextStream;
+use crate::runtime::tokenizer::{TextStream, Tokenizer};
 
 /// Decodes tokens, ends at stop strings, keeps the text and, where there is an output, writes it at once.
 pub(super) struct Answer<'a> {
-    decoder: TextStream<'a>,
+    decoder: TextStream<&'a Tokenizer>,
     stops: StopFilter,
     written: Written<'a>,
 }
 
 impl<'a> Answer<'a> {
     pub(super) fn new(
-        decoder: TextStream<'a>,
+        decoder: TextStream<&'a Tokenizer>,
         stops: &[String],
         out: Option<&'a mut dyn Write>,
     ) -> Answer<'a> {
@@ -36,7 +36,7 @@ impl<'a> Answer<'a> {
 
     /// Writes what was held back, ends the line, and gives the whole text.
     pub(super) fn finish(self, reason: FinishReason) -> Result<String, ProgramError> {
-        let Answer { decoder, mut stops, mut written } = self;
+        let Answer { mut decoder, mut stops, mut written } = self;
         if reason != FinishReason::Stop {
             let (text, is_stopped) = stops.push(&decoder.finish().unwrap_or_default());
             written.push(&text)?;

@@ -9,16 +9,18 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::runtime::bench::{BenchOptions, bench};
-use crate::runtime::chat_template::{ChatTemplate, Message, Origin, TokenTexts};
-use crate::runtime::cli::{Arguments, Command, GenerateArguments, ModelArguments};
+use crate::runtime::chat_template::Message;
+use crate::runtime::cli::{Arguments, Command, GenerateArguments, ModelArguments, ServeArguments};
 use crate::runtime::engine::Engine;
 use crate::runtime::generate::{FinishReason, GenerateError, Request, generate, generate_together};
 use crate::runtime::open::{OpenError, OpenOptions};
 use crate::runtime::program::answer::Answer;
 use crate::runtime::program::notice::Notice;
-use crate::runtime::program::{ProgramError, ProgramSpec, Streams, files, report};
+use crate::runtime::program::{ProgramError, ProgramSpec, Streams, files, report, serve};
+use crate::runtime::prompt;
 use crate::runtime::sampling::LogitBias;
 use crate::runtime::score;
+use crate::runtime::server;
 use crate::runtime::tokenizer::{Special, Tokenizer, parse_ids};
 use crate::runtime::weights::{Expected, Weights};
 
@@ -44,7 +46,9 @@ pub(super) fn run<E: Engine>(
 ) -> Result<(), ProgramError> {
     let mut context = Context { spec, open, arguments, streams, interrupted };
     match &arguments.command {
+        None if arguments.server.serve => context.serve(&arguments.server.options),
         None => context.generate(&arguments.generate),
+        Some(Command::Serve(options)) => context.serve(options),
         Some(Command::Perplexity { file }) => {
             let text = files::read(file)?;
             context.perplexity(&text)
@@ -67,6 +71,28 @@ pub(super) fn run<E: Engine>(
 }
 
 impl<E: Engine> Context<'_, '_, E> {
+    fn serve(&mut self, arguments: &ServeArguments) -> Result<(), ProgramError> {
+        // What is wrong with the address shows before the model is loaded; who connects meanwhile waits.
+        let listener = serve::listen(arguments)?;
+        let options = serve::options(arguments);
+        let tokenizer = self.tokenizer()?;
+        let template = prompt::chat_template(self.spec, &tokenizer)?;
+        let kept = arguments.keep.unwrap_or(options.parallel);
+        let mut engine = self.engine(0, options.parallel + kept)?;
+        let model = server::Model { spec: *self.spec, tokenizer, template };
+        serve::run(
+            &mut engine,
+            model,
+            options,
+            listener,
+            self.arguments.model.json,
+            self.streams,
+            self.interrupted,
+        )?;
+        self.tell_profile(&engine);
+        Ok(())
+    }
+
     fn generate(&mut self, arguments: &GenerateArguments) -> Result<(), ProgramError> {
         let sampling = arguments.sampling.over(&self.spec.sampling);
         sampling.validate()?;
@@ -79,7 +105,7 @@ impl<E: Engine> Context<'_, '_, E> {
             self.chat_prompt(&tokenizer, arguments.system.as_deref(), &prompt)?
         } else {
             let special = if arguments.special { Special::Parse } else { Special::Plain };
-            self.with_bos(tokenizer.encode(&prompt, special, false)?)
+            prompt::text(self.spec, &tokenizer, &prompt, special)?
         };
         let max_tokens = arguments.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
         let mut engine = self.engine(ids.len().saturating_add(max_tokens), 1)?;
@@ -128,29 +154,17 @@ impl<E: Engine> Context<'_, '_, E> {
         system: Option<&str>,
         prompt: &str,
     ) -> Result<Vec<u32>, ProgramError> {
-        let Some(source) = self.spec.chat_template else {
+        let Some(template) = prompt::chat_template(self.spec, tokenizer)? else {
             let message = "this model has no chat template; use it without --chat and --system";
             return Err(ProgramError::Usage(message.to_owned()));
         };
-        let text_of = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id));
-        let (bos, eos) = (text_of(self.spec.bos), text_of(self.spec.eos));
-        let tokens = TokenTexts { bos: bos.as_deref(), eos: eos.as_deref() };
-        let template = ChatTemplate::new(source, tokens, tokenizer.control_texts())?;
         let system = system.map(|content| Message::new("system", content));
         let messages: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
-        let segments = template.render(&messages, true)?;
-        let segments: Vec<(Special, &str)> = segments
-            .iter()
-            .map(|segment| match segment.origin {
-                Origin::Template => (Special::Parse, segment.text.as_str()),
-                Origin::User => (Special::Plain, segment.text.as_str()),
-            })
-            .collect();
-        Ok(self.with_bos(tokenizer.encode_segments(&segments, false)?))
+        Ok(prompt::chat(self.spec, tokenizer, &template, &messages)?)
     }
 
     fn perplexity(&mut self, text: &str) -> Result<(), ProgramError> {
-        let ids = self.with_bos(self.tokenizer()?.encode(text, Special::Plain, false)?);
+        let ids = prompt::text(self.spec, &self.tokenizer()?, text, Special::Plain)?;
         if ids.len() < 2 {
             return Err(ProgramError::Usage(
                 "the text has fewer than two tokens, so there is nothing to score".into(),
@@ -295,16 +309,6 @@ impl<E: Engine> Context<'_, '_, E> {
         }
         let &ModelArguments { threads, kv_cache, profile, .. } = model;
         Ok((self.open)(&OpenOptions { weights, threads, context, sequences, kv_cache, profile })?)
-    }
-
-    /// The ids with the token that begins a text, if the model wants it and a template has not written it already.
-    ///
-    /// No end token: what is behind it would be the next text, not the continuation of this one. See [`ProgramSpec::add_bos`].
-    fn with_bos(&self, mut ids: Vec<u32>) -> Vec<u32> {
-        if let Some(bos) = self.spec.bos.filter(|bos| self.spec.add_bos && ids.first() != Some(bos)) {
-            ids.insert(0, bos);
-        }
-        ids
     }
 
     fn print(&mut self, text: &str) -> Result<(), ProgramError> {

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::generate::GenerateError;
 use crate::runtime::open::OpenError;
+use crate::runtime::prompt::PromptError;
 use crate::runtime::sampling::SamplingError;
+use crate::runtime::server::ServeError;
 use crate::runtime::tokenizer::TokenizerError;
 use crate::runtime::weights::WeightsError;
 
@@ -79,6 +81,17 @@ pub enum ProgramError {
         /// How many kernels were checked.
         all: usize,
     },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with --host and --port")]
+    Listen {
+        /// Host and port.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// Results cannot be written.
     #[error("cannot write the result: {0}")]
     Output(io::Error),
@@ -108,6 +121,15 @@ impl ProgramError {
 
     fn is_broken_pipe(&self) -> bool {
         matches!(self, ProgramError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<PromptError> for ProgramError {
+    fn from(error: PromptError) -> Self {
+        match error {
+            PromptError::ChatTemplate(error) => error.into(),
+            PromptError::Tokenizer(error) => error.into(),
+        }
     }
 }
 

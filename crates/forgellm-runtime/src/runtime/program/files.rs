@@ -10,13 +10,13 @@ use crate::runtime::program::{ProgramError, ProgramSpec};
 
 /// The weights file: named by the user, or beside the program.
 pub(super) fn weights(spec: &ProgramSpec, arguments: &Arguments) -> Result<PathBuf, ProgramError> {
-    let named = arguments.model.weights.clone().or_else(|| positional(&arguments.generate, 0));
+    let named = arguments.model.weights.clone().or_else(|| positional(arguments, 0));
     named.map_or_else(|| beside_program("weights", spec.weights_file, "--weights"), Ok)
 }
 
 /// The tokenizer file: named by the user, or beside the program.
 pub(super) fn tokenizer(spec: &ProgramSpec, arguments: &Arguments) -> Result<PathBuf, ProgramError> {
-    let named = arguments.model.tokenizer.clone().or_else(|| positional(&arguments.generate, 1));
+    let named = arguments.model.tokenizer.clone().or_else(|| positional(arguments, 1));
     named.map_or_else(|| beside_program("tokenizer", spec.tokenizer_file, "--tokenizer"), Ok)
 }
 
@@ -64,10 +64,11 @@ fn without_line_end(mut text: String) -> String {
     text
 }
 
-/// The form `WEIGHTS TOKENIZER PROMPT`.
-fn positional(arguments: &GenerateArguments, index: usize) -> Option<PathBuf> {
-    match arguments.prompt.as_slice() {
+/// The forms `WEIGHTS TOKENIZER PROMPT` and `WEIGHTS TOKENIZER --serve`.
+fn positional(arguments: &Arguments, index: usize) -> Option<PathBuf> {
+    match arguments.generate.prompt.as_slice() {
         files @ [_, _, _] => files.get(index).map(PathBuf::from),
+        files @ [_, _] if arguments.server.serve => files.get(index).map(PathBuf::from),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 //! engine contract and refuses what the contract forbids, so it shows what the code above an engine asks of one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex};
 
 use crate::runtime::engine::{
     Capacity, CheckEntry, Engine, EngineError, Row, RowResult, RunAhead, SequenceId, Token, Want,
@@ -19,8 +20,35 @@ pub(crate) struct Automaton {
     submitted: Option<VecDeque<Vec<RowResult>>>,
     /// The most steps that were under way at a time.
     pub(crate) most_under_way: usize,
+    /// By so many positions at most a sequence can be cut back, as with a sliding window.
+    slack: Option<usize>,
+    /// A step with this token fails in this way.
+    poison: Option<(u32, EngineError)>,
+    /// Each step waits until it may pass.
+    gate: Option<Arc<Gate>>,
     /// What a self-check gives; without it, this is an engine that has none.
     pub(crate) checked: Option<Vec<CheckEntry>>,
+}
+
+/// Lets steps through one by one, so that a test knows what has happened before it looks.
+#[derive(Default)]
+pub(crate) struct Gate {
+    free: Mutex<usize>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// Lets `steps` more steps through.
+    pub(crate) fn open(&self, steps: usize) {
+        let mut free = self.free.lock().unwrap();
+        *free = free.saturating_add(steps);
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut free = self.opened.wait_while(self.free.lock().unwrap(), |free| *free == 0).unwrap();
+        *free -= 1;
+    }
 }
 
 impl Automaton {
@@ -34,6 +62,9 @@ impl Automaton {
             steps: Vec::new(),
             submitted: None,
             most_under_way: 0,
+            slack: None,
+            poison: None,
+            gate: None,
             checked: None,
         }
     }
@@ -41,6 +72,21 @@ impl Automaton {
     /// The same, and takes a step before the results of the one before were collected.
     pub(crate) fn that_runs_ahead(self) -> Automaton {
         Automaton { submitted: Some(VecDeque::new()), ..self }
+    }
+
+    /// The same, and cuts a sequence back by at most `slack` positions.
+    pub(crate) fn that_forgets(self, slack: usize) -> Automaton {
+        Automaton { slack: Some(slack), ..self }
+    }
+
+    /// The same, and fails with `error` in each step that holds `token`.
+    pub(crate) fn that_fails_at(self, token: u32, error: EngineError) -> Automaton {
+        Automaton { poison: Some((token, error)), ..self }
+    }
+
+    /// The same, and each step waits at the gate.
+    pub(crate) fn that_waits_at(self, gate: Arc<Gate>) -> Automaton {
+        Automaton { gate: Some(gate), ..self }
     }
 
     fn sequence(&self, sequence: SequenceId) -> Result<&Vec<u32>, EngineError> {
@@ -103,6 +149,9 @@ impl Engine for Automaton {
 
     fn fork(&mut self, parent: SequenceId, positions: usize) -> Result<SequenceId, EngineError> {
         let tokens = self.sequence(parent)?.clone();
+        if positions > tokens.len() || self.slack.is_some_and(|slack| positions + slack < tokens.len()) {
+            return Err(EngineError::CannotTruncate { sequence: parent, positions, reason: "it is gone" });
+        }
         let child = self.begin()?;
         self.sequences.insert(child, tokens);
         self.truncate(child, positions)?;
@@ -113,6 +162,9 @@ impl Engine for Automaton {
         let tokens = self.sequences.get_mut(&sequence).ok_or(EngineError::UnknownSequence(sequence))?;
         if positions > tokens.len() {
             return Err(EngineError::CannotTruncate { sequence, positions, reason: "it is shorter" });
+        }
+        if self.slack.is_some_and(|slack| positions + slack < tokens.len()) {
+            return Err(EngineError::CannotTruncate { sequence, positions, reason: "it is gone" });
         }
         tokens.truncate(positions);
         Ok(())
@@ -140,6 +192,9 @@ impl Engine for Automaton {
                     self.argmax.get(index).copied().flatten().ok_or(EngineError::NoArgmax(index))?
                 }
             };
+            if let Some((_, error)) = self.poison.as_ref().filter(|(poison, _)| *poison == token) {
+                return Err(error.clone());
+            }
             if token as usize >= self.vocab {
                 return Err(EngineError::UnknownToken { token, vocab: self.vocab });
             }
@@ -161,6 +216,9 @@ impl Engine for Automaton {
                 Want::Logits => RowResult::Logits(logits),
                 Want::Hidden => RowResult::Hidden(tokens.iter().map(|&token| token as f32).collect()),
             });
+        }
+        if let Some(gate) = &self.gate {
+            gate.pass();
         }
         self.sequences = after;
         self.argmax = argmax;

@@ -3,6 +3,8 @@
 mod automaton;
 mod program;
 mod score;
+mod serve;
 mod weights;
 
-pub(crate) use automaton::{Automaton, expected_continuation, logits};
+pub(crate) use automaton::{Automaton, Gate, expected_continuation, logits};
+pub(crate) use program::{SPEC, tokenizer};

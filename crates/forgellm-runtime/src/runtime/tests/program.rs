@@ -20,7 +20,7 @@ use crate::runtime::sampling::SamplingParams;
 /// ASCII, `<|im_start|>` (128) and `<|im_end|>` (129).
 const VOCAB: usize = 130;
 
-const SPEC: ProgramSpec = ProgramSpec {
+pub(crate) const SPEC: ProgramSpec = ProgramSpec {
     name: "tiny",
     architecture: "automaton",
     target: "test",
@@ -42,25 +42,25 @@ const SPEC: ProgramSpec = ProgramSpec {
     sampling: SamplingParams::GREEDY,
 };
 
-fn open(options: &OpenOptions) -> Result<Automaton, OpenError> {
+pub(super) fn open(options: &OpenOptions) -> Result<Automaton, OpenError> {
     options.weights.tensor("w", 4)?;
     let (sequences, positions) = (options.sequences, options.context);
     Ok(Automaton::new(VOCAB, Capacity { sequences, positions, rows: 16 }))
 }
 
-struct Files {
+pub(super) struct Files {
     folder: TempDir,
 }
 
 impl Files {
-    fn new() -> Files {
+    pub(super) fn new() -> Files {
         let files = Files { folder: TempDir::new().unwrap() };
         files.write("model.weights", &weights("p1"));
         files.write("tokenizer.json", tokenizer().to_string().as_bytes());
         files
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -77,7 +77,7 @@ fn weights(plan: &str) -> Vec<u8> {
     super::weights::file(&header, 4)
 }
 
-fn tokenizer() -> Value {
+pub(crate) fn tokenizer() -> Value {
     let spelled = |byte: u8| match byte {
         0..=0x20 => char::from_u32(0x100 + u32::from(byte)).unwrap(),
         0x7f => '\u{121}',
@@ -404,6 +404,14 @@ fn every_failure_has_its_exit_code_and_says_what_to_do() {
         (&["generate-ids", "--ids", "1", "-n", "16777216", "--weights", w], 1, "fit"),
         (&["generate-ids", "--ids", "1", "--copies", "99999999999"], 2, "at most"),
         (&["--chat", "bench"], 2, "before a command"),
+        (&["--port", "80", "Hi"], 2, "need --serve"),
+        (&["--serve", "bench"], 2, "behind the command"),
+        (&["--serve", "Hi"], 2, "takes no prompt"),
+        (&["--serve", "--chat"], 2, "takes no prompt"),
+        (&["serve", "--port", "70000"], 2, "--port"),
+        (&["serve", "--parallel", "0"], 2, "at least 1"),
+        (&["serve", "--host", "no such host", "--port", "0"], 1, "cannot listen on no such host"),
+        (&["serve", "--port", "0"], 1, "--tokenizer"),
         (&["logits"], 2, "--ids"),
         (&["selfcheck"], 1, "--weights"),
         (&["selfcheck", "--weights", w], 2, "unsupported: this program was compiled for test"),

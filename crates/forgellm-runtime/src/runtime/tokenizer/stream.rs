@@ -1,19 +1,28 @@
 //! Tokens to text while they come, in whole characters only.
 
+use std::ops::Deref;
+
 use crate::runtime::tokenizer::{Tokenizer, TokenizerError};
 
-/// Text that grows token by token; the parts given out, joined, are the whole text.
+/// Text that grows token by token; the parts given out, joined, are the whole text. It borrows its tokenizer or shares it.
 #[derive(Debug)]
-pub struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
+pub struct TextStream<T> {
+    tokenizer: T,
     /// Bytes of a character that is not complete: fewer than four.
     pending: Vec<u8>,
     strips_space: bool,
 }
 
-impl<'a> TextStream<'a> {
-    pub(super) fn new(tokenizer: &'a Tokenizer, strips_space: bool) -> TextStream<'a> {
+impl<T: Deref<Target = Tokenizer>> TextStream<T> {
+    /// For the beginning of a text.
+    pub fn beginning(tokenizer: T) -> TextStream<T> {
+        let strips_space = tokenizer.strips_first_space();
         TextStream { tokenizer, pending: Vec::new(), strips_space }
+    }
+
+    /// For what follows other text (a prompt): a leading space is kept.
+    pub fn continuation(tokenizer: T) -> TextStream<T> {
+        TextStream { tokenizer, pending: Vec::new(), strips_space: false }
     }
 
     /// Takes the next token and gives the text that is certain now, if any. Bytes that cannot become a character are
@@ -44,8 +53,9 @@ impl<'a> TextStream<'a> {
     }
 
     /// Ends the text: a character that was never completed is one `U+FFFD`.
-    pub fn finish(self) -> Option<String> {
-        (!self.pending.is_empty()).then(|| char::REPLACEMENT_CHARACTER.to_string())
+    pub fn finish(&mut self) -> Option<String> {
+        let pending = std::mem::take(&mut self.pending);
+        (!pending.is_empty()).then(|| char::REPLACEMENT_CHARACTER.to_string())
     }
 }
 

@@ -1,0 +1,99 @@
+//! The command `serve`: from its arguments to a running server.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::runtime::cli::ServeArguments;
+use crate::runtime::engine::Engine;
+use crate::runtime::program::{ProgramError, Streams, report};
+use crate::runtime::server::{self, Model, Options};
+
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u16 = 8080;
+/// Where the key may stand instead of among the arguments, which other users of the machine can see.
+const API_KEY_VARIABLE: &str = "FORGELLM_API_KEY";
+
+/// Takes the address.
+pub(super) fn listen(arguments: &ServeArguments) -> Result<TcpListener, ProgramError> {
+    let host = arguments.host.as_deref().unwrap_or(DEFAULT_HOST);
+    let port = arguments.port.unwrap_or(DEFAULT_PORT);
+    let failed = |source| ProgramError::Listen { address: format!("{host} port {port}"), source };
+    TcpListener::bind((host, port)).map_err(failed)
+}
+
+/// The limits, where nothing else was said.
+pub(super) fn options(arguments: &ServeArguments) -> Options {
+    let seconds =
+        |given: Option<usize>, default| Duration::from_secs(given.map_or(default, |given| given as u64));
+    let from_environment = || std::env::var(API_KEY_VARIABLE).ok().filter(|key| !key.is_empty());
+    Options {
+        parallel: arguments.parallel.unwrap_or(4),
+        queue: arguments.queue.unwrap_or(64),
+        api_key: arguments.api_key.clone().or_else(from_environment),
+        body_limit: arguments.max_body.unwrap_or(4 << 20),
+        timeout: seconds(arguments.timeout, 600),
+        shutdown_time: seconds(arguments.shutdown_timeout, 30),
+    }
+}
+
+/// Says where the server is, and serves until it is told to end.
+pub(super) fn run<E: Engine>(
+    engine: &mut E,
+    model: Model,
+    options: Options,
+    listener: TcpListener,
+    json: bool,
+    streams: &mut Streams<'_>,
+    interrupted: &AtomicBool,
+) -> Result<(), ProgramError> {
+    on_terminate::install();
+    let address = listener.local_addr().map_err(server::ServeError::from)?;
+    let (name, parallel, context) = (model.spec.name, options.parallel, engine.capacity().positions);
+    if json {
+        let line = report::json_line(&json!({
+            "url": format!("http://{address}"), "model": name, "parallel": parallel, "context": context,
+        }))?;
+        streams
+            .out
+            .write_all(line.as_bytes())
+            .and_then(|()| streams.out.flush())
+            .map_err(ProgramError::Output)?;
+    } else {
+        // That nobody reads it is no reason to fail.
+        let _ = writeln!(
+            streams.err,
+            "{name} is served at http://{address}/v1, {parallel} answers at a time, each with a context of {context}; Ctrl-C ends it"
+        );
+    }
+    let is_to_end = || interrupted.load(Ordering::Relaxed) || on_terminate::was_told();
+    Ok(server::serve(engine, model, options, listener, &is_to_end)?)
+}
+
+/// SIGTERM, by which service managers end a server.
+mod on_terminate {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static TOLD: AtomicBool = AtomicBool::new(false);
+
+    pub fn was_told() -> bool {
+        TOLD.load(Ordering::Relaxed)
+    }
+
+    #[cfg(unix)]
+    pub fn install() {
+        extern "C" fn handle(_: libc::c_int) {
+            TOLD.store(true, Ordering::Relaxed);
+        }
+        let handler: extern "C" fn(libc::c_int) = handle;
+        // SAFETY: the handler only stores to an atomic, which a signal handler may do.
+        unsafe {
+            libc::signal(libc::SIGTERM, handler as libc::sighandler_t);
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub fn install() {}
+}

@@ -1,0 +1,135 @@
+//! An answer that is being worked on.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use crate::runtime::engine::{Row, RowResult, SequenceId, Token, Want};
+use crate::runtime::generate::{FinishReason, GenerateError, choose};
+use crate::runtime::sampling::Sampler;
+use crate::runtime::scheduler::queue::{Finished, Job, Listener};
+
+/// An answer between its job and its end.
+pub(super) struct Active {
+    /// None until it is known what of the prompt another sequence holds.
+    pub sequence: Option<SequenceId>,
+    /// Prompt and answer. The sequence holds the first [`Active::held`] of them; the rest is still to be run.
+    pub tokens: Vec<u32>,
+    pub held: usize,
+    /// Tokens of the prompt that did not have to be run.
+    pub reused: usize,
+    /// How it ended; it is then taken out before the next step.
+    pub outcome: Option<Result<FinishReason, GenerateError>>,
+    prompt: usize,
+    max_tokens: usize,
+    end_ids: Vec<u32>,
+    sampler: Sampler,
+    listener: Box<dyn Listener>,
+}
+
+impl Active {
+    /// Starts a job whose prompt was checked. The listener is told of an error.
+    pub fn new(job: Job) -> Option<Active> {
+        let Job { prompt, max_tokens, sampling, logit_bias, end_ids, listener } = job;
+        let sampler = match Sampler::new(sampling) {
+            Ok(sampler) => sampler.with_bias(logit_bias),
+            Err(error) => {
+                listener.end(Err(error.into()));
+                return None;
+            }
+        };
+        Some(Active {
+            sequence: None,
+            prompt: prompt.len(),
+            tokens: prompt,
+            held: 0,
+            reused: 0,
+            outcome: None,
+            max_tokens,
+            end_ids,
+            sampler,
+            listener,
+        })
+    }
+
+    /// The prompt.
+    pub fn prompt(&self) -> &[u32] {
+        &self.tokens[..self.prompt]
+    }
+
+    /// The answer up to now.
+    pub fn answer(&self) -> &[u32] {
+        &self.tokens[self.prompt..]
+    }
+
+    /// Tokens that are to be run before the next token can be chosen.
+    pub fn pending(&self) -> usize {
+        self.tokens.len() - self.held
+    }
+
+    /// Tokens that the answer may still get.
+    pub fn left(&self) -> usize {
+        self.max_tokens.saturating_sub(self.answer().len())
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.listener.is_gone()
+    }
+
+    /// Whether the next token is the most likely one.
+    pub fn is_greedy(&self) -> bool {
+        self.sampler.is_plain_greedy()
+    }
+
+    /// The next `count` rows.
+    pub fn rows(&self, sequence: SequenceId, count: usize) -> impl Iterator<Item = Row> {
+        let want = if self.is_greedy() { Want::Top(1) } else { Want::Logits };
+        let last = self.pending() - 1;
+        self.tokens[self.held..].iter().take(count).enumerate().map(move |(index, &id)| Row {
+            token: Token::Id(id),
+            position: self.held + index,
+            sequence,
+            want: if index == last { want } else { Want::Nothing },
+        })
+    }
+
+    /// Takes note that `count` rows were run, of which the last gave `result`; a sequence holds up to `room` positions.
+    pub fn advance(&mut self, count: usize, result: &RowResult, room: usize) {
+        self.held += count;
+        if self.pending() == 0 {
+            self.outcome = self.choose(result, room).transpose();
+        }
+    }
+
+    /// Chooses the next token; gives the reason if the answer ends with it.
+    fn choose(&mut self, result: &RowResult, room: usize) -> Result<Option<FinishReason>, GenerateError> {
+        if self.left() == 0 {
+            return Ok(Some(FinishReason::Length));
+        }
+        let (prompt, answer) = self.tokens.split_at(self.prompt);
+        let token = choose(&mut self.sampler, result, prompt, answer)?;
+        if self.end_ids.contains(&token) {
+            return Ok(Some(FinishReason::End));
+        }
+        self.tokens.push(token);
+        Ok(match self.listener.token(token, Instant::now()) {
+            ControlFlow::Break(()) => Some(FinishReason::Stop),
+            ControlFlow::Continue(()) if self.left() == 0 => Some(FinishReason::Length),
+            ControlFlow::Continue(()) if self.held >= room => Some(FinishReason::Context),
+            ControlFlow::Continue(()) => None,
+        })
+    }
+
+    /// Tells the listener, and gives the tokens that the sequence holds.
+    pub fn finish(mut self, outcome: Result<FinishReason, GenerateError>) -> Vec<u32> {
+        let finished = outcome.map(|reason| Finished {
+            reason,
+            prompt_tokens: self.prompt,
+            reused_tokens: self.reused,
+            generated_tokens: self.answer().len(),
+            seed: self.sampler.seed(),
+        });
+        self.listener.end(finished);
+        self.tokens.truncate(self.held);
+        self.tokens
+    }
+}

@@ -1,0 +1,111 @@
+//! An answer on its way from the engine's thread to the connection.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::runtime::generate::{FinishReason, GenerateError};
+use crate::runtime::scheduler::{Finished, Listener};
+use crate::runtime::server::error::ApiError;
+use crate::runtime::server::metrics::Metrics;
+use crate::runtime::stop::StopFilter;
+use crate::runtime::tokenizer::{TextStream, Tokenizer};
+
+/// What happens to an answer of a request.
+#[derive(Debug)]
+pub(super) struct Event {
+    /// Which of the request's answers.
+    pub choice: usize,
+    pub kind: EventKind,
+}
+
+#[derive(Debug)]
+pub(super) enum EventKind {
+    /// More text. Empty if the first token of an answer has none yet.
+    Text(String),
+    /// The end.
+    End(Result<Finished, ApiError>),
+}
+
+/// Turns tokens into text, ends at stop strings, and tells the connection. Gone when the connection has dropped its receiver.
+///
+/// The channel has no limit of its own: an answer has one, and the engine must not wait for a client that reads slowly.
+pub(super) struct Answer {
+    choice: usize,
+    events: UnboundedSender<Event>,
+    text: TextStream<Arc<Tokenizer>>,
+    stops: StopFilter,
+    failure: Option<ApiError>,
+    /// When the request came; none after the first token.
+    waiting_since: Option<Instant>,
+    metrics: Arc<Metrics>,
+}
+
+impl Answer {
+    pub fn new(
+        choice: usize,
+        events: UnboundedSender<Event>,
+        text: TextStream<Arc<Tokenizer>>,
+        stop: &[String],
+        metrics: Arc<Metrics>,
+    ) -> Answer {
+        let (stops, waiting_since) = (StopFilter::new(stop), Some(Instant::now()));
+        Answer { choice, events, text, stops, failure: None, waiting_since, metrics }
+    }
+
+    /// A connection that is gone is noticed before the next step.
+    fn send(&self, kind: EventKind) {
+        let _ = self.events.send(Event { choice: self.choice, kind });
+    }
+}
+
+impl Listener for Answer {
+    fn token(&mut self, token: u32, at: Instant) -> ControlFlow<()> {
+        let is_first = match self.waiting_since.take() {
+            Some(since) => {
+                self.metrics.first_token(at.saturating_duration_since(since));
+                true
+            }
+            None => false,
+        };
+        let (text, is_stopped) = match self.text.push(token) {
+            Ok(text) => self.stops.push(&text.unwrap_or_default()),
+            Err(error) => {
+                self.failure = Some(error.into());
+                return ControlFlow::Break(());
+            }
+        };
+        if is_first || !text.is_empty() {
+            self.send(EventKind::Text(text));
+        }
+        if is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn end(mut self: Box<Self>, outcome: Result<Finished, GenerateError>) {
+        let failure = self.failure.take();
+        let outcome = failure.map_or_else(|| outcome.map_err(ApiError::from), Err);
+        let outcome = outcome.and_then(|mut finished| match finished.reason {
+            FinishReason::Interrupted => Err(ApiError::shutting_down()),
+            FinishReason::Stop => Ok(finished),
+            _ => {
+                let (mut text, is_stopped) = self.stops.push(&self.text.finish().unwrap_or_default());
+                if is_stopped {
+                    finished.reason = FinishReason::Stop;
+                } else {
+                    text += &self.stops.finish();
+                }
+                if !text.is_empty() {
+                    self.send(EventKind::Text(text));
+                }
+                Ok(finished)
+            }
+        });
+        self.send(EventKind::End(outcome));
+    }
+
+    fn is_gone(&self) -> bool {
+        self.events.is_closed()
+    }
+}

@@ -1,0 +1,101 @@
+//! Clients of other people against a served model.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::checks::run;
+use crate::models;
+
+/// The key that the server asks for.
+const KEY: &str = "key-of-the-test";
+
+/// Serves SmolLM2 by `forge serve` and runs the test suites in `tests/clients/` against it. The server must then end by SIGTERM, in good
+/// order.
+pub fn check() -> Result<()> {
+    models::fetch()?;
+    let python = environment()?;
+    let mut server = Server::start()?;
+    run(Command::new(python)
+        .args(["-W", "error", "tests/clients/openai_client.py"])
+        .env("SERVER_URL", &server.url)
+        .env("SERVER_KEY", KEY))?;
+    server.end()
+}
+
+/// The Python of an environment in the target folder that has the clients.
+fn environment() -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let folder = target.join("clients");
+    let python = folder.join("bin/python");
+    if !python.exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    run(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "openai",
+    ]))?;
+    Ok(python)
+}
+
+/// A served model; killed if it was not ended.
+struct Server {
+    process: Child,
+    url: String,
+    /// Kept open, so that the server can write.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start() -> Result<Server> {
+        let model = models::files().next().context("no model is known")?;
+        run(Command::new("cargo").args(["build", "--quiet", "--package", "forgellm-cli"]))?;
+        // Cargo, forge and the program each become the next one, so that this is the program's process in the end.
+        let mut process = Command::new("cargo")
+            .args(["run", "--quiet", "--package", "forgellm-cli", "--", "serve"])
+            .arg(absolute(&model)?)
+            .args(["--port", "0", "--parallel", "8", "--json"])
+            .env("FORGELLM_API_KEY", KEY)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start cargo")?;
+        let mut output = BufReader::new(process.stdout.take().context("the server has no output")?);
+        let mut line = String::new();
+        let read = output.read_line(&mut line);
+        let told: Option<Value> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
+        let mut server = Server { process, url: String::new(), _output: output };
+        match told.as_ref().and_then(|told| told["url"].as_str()) {
+            Some(url) => server.url = url.to_owned(),
+            None => bail!("the server did not say where it is, but {line:?}"),
+        }
+        Ok(server)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        run(Command::new("kill").arg(self.process.id().to_string()))?;
+        let status = self.process.wait()?;
+        if !status.success() {
+            bail!("the server ended with {status} after SIGTERM");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already where everything went well.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("{} is missing", path.display()))
+}
