@@ -3,8 +3,8 @@
 //! Files are kept in the Hub's own cache (`HF_HOME`, else `~/.cache/huggingface`), so a file that another tool
 //! fetched is found. `HF_ENDPOINT` names another hub; a token is taken from where the Hub's tools put it.
 //!
-//! No hub can be reached from where this is developed: names, selection and errors are tested, a download from the
-//! Hub itself is not.
+//! No hub can be reached from where this is developed: downloads are tested against a server that answers what the Hub's client asks, not
+//! against the Hub itself.
 
 use std::fmt;
 use std::fs;

@@ -6,6 +6,7 @@ mod forge;
 mod golden;
 #[cfg(unix)]
 mod golden_metal;
+mod hub;
 #[cfg(unix)]
 mod programs;
 mod selfcheck;
