@@ -7,6 +7,7 @@ pub mod bench;
 pub mod buffer;
 pub mod chat_template;
 pub mod cli;
+pub mod conversation;
 pub mod engine;
 pub mod generate;
 pub mod heap;

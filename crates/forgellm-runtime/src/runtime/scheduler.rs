@@ -19,6 +19,7 @@ use crate::runtime::engine::{Engine, EngineError, SequenceId};
 use crate::runtime::generate::{FinishReason, GenerateError};
 use active::Active;
 pub use counters::Counters;
+pub(in crate::runtime) use kept::common_prefix;
 use kept::{Entry, Kept};
 pub use queue::{Finished, Job, Listener, Queue, SubmitError};
 

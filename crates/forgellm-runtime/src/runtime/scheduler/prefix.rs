@@ -1,8 +1,7 @@
 //! What of a prompt another sequence has run already.
 
 use crate::runtime::engine::{Engine, EngineError, SequenceId};
-use crate::runtime::scheduler::Scheduler;
-use crate::runtime::scheduler::kept::common_prefix;
+use crate::runtime::scheduler::{Scheduler, common_prefix};
 
 /// An answer waits for another one's prompt if that spares it at least so many tokens; for fewer, sharing steps is as fast.
 const WORTH_WAITING: usize = 16;

@@ -41,6 +41,7 @@ fn alone(spec: &Spec, positions: usize) -> Result<(Vec<u32>, FinishReason), Gene
     let mut engine = engine(1, positions, 7);
     let sequence = engine.begin()?;
     let request = Request {
+        held: &[],
         prompt: &spec.prompt,
         max_tokens: spec.max_tokens,
         sampling: sampling(spec),
