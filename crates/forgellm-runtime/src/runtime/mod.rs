@@ -9,6 +9,7 @@ pub mod chat_template;
 pub mod cli;
 pub mod engine;
 pub mod generate;
+pub mod guide;
 pub mod heap;
 pub mod open;
 pub mod pages;

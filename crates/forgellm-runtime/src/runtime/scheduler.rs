@@ -20,7 +20,7 @@ use crate::runtime::generate::{FinishReason, GenerateError};
 use active::Active;
 pub use counters::Counters;
 use kept::{Entry, Kept};
-pub use queue::{Finished, Job, Listener, Queue, SubmitError};
+pub use queue::{Chosen, Finished, Job, Listener, Queue, SubmitError};
 
 /// The engine's thread, from the queue to the listeners.
 pub struct Scheduler<'e, E> {

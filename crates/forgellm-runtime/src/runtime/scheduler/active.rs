@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use crate::runtime::engine::{Row, RowResult, SequenceId, Token, Want};
 use crate::runtime::generate::{FinishReason, GenerateError, choose};
-use crate::runtime::sampling::Sampler;
-use crate::runtime::scheduler::queue::{Finished, Job, Listener};
+use crate::runtime::guide::{Guide, Next};
+use crate::runtime::sampling::{Sampler, TokenLogprobs, token_logprobs};
+use crate::runtime::scheduler::queue::{Chosen, Finished, Job, Listener};
 
 /// An answer between its job and its end.
 pub(super) struct Active {
@@ -22,6 +23,11 @@ pub(super) struct Active {
     prompt: usize,
     max_tokens: usize,
     end_ids: Vec<u32>,
+    /// Of so many tokens beside the chosen one the log-probabilities are wanted.
+    logprobs: Option<usize>,
+    guide: Option<Guide>,
+    /// Logits of which the guide has ruled some out.
+    guided: Vec<f32>,
     sampler: Sampler,
     listener: Box<dyn Listener>,
 }
@@ -29,7 +35,7 @@ pub(super) struct Active {
 impl Active {
     /// Starts a job whose prompt was checked. The listener is told of an error.
     pub fn new(job: Job) -> Option<Active> {
-        let Job { prompt, max_tokens, sampling, logit_bias, end_ids, listener } = job;
+        let Job { prompt, max_tokens, sampling, logit_bias, logprobs, guide, end_ids, listener } = job;
         let sampler = match Sampler::new(sampling) {
             Ok(sampler) => sampler.with_bias(logit_bias),
             Err(error) => {
@@ -46,6 +52,9 @@ impl Active {
             outcome: None,
             max_tokens,
             end_ids,
+            logprobs,
+            guide,
+            guided: Vec::new(),
             sampler,
             listener,
         })
@@ -75,9 +84,9 @@ impl Active {
         self.listener.is_gone()
     }
 
-    /// Whether the next token is the most likely one.
+    /// Whether the next token is the most likely one, and nothing else about it is wanted.
     pub fn is_greedy(&self) -> bool {
-        self.sampler.is_plain_greedy()
+        self.sampler.is_plain_greedy() && self.logprobs.is_none() && self.guide.is_none()
     }
 
     /// The next `count` rows.
@@ -106,17 +115,41 @@ impl Active {
             return Ok(Some(FinishReason::Length));
         }
         let (prompt, answer) = self.tokens.split_at(self.prompt);
-        let token = choose(&mut self.sampler, result, prompt, answer)?;
+        let token = match (&mut self.guide, result) {
+            (Some(guide), RowResult::Logits(logits)) => {
+                self.guided.clear();
+                self.guided.extend_from_slice(logits);
+                if guide.restrict(&mut self.guided, &self.end_ids)? == Next::End {
+                    return Ok(Some(FinishReason::End));
+                }
+                self.sampler.sample(&self.guided, prompt, answer)?
+            }
+            _ => choose(&mut self.sampler, result, prompt, answer)?,
+        };
         if self.end_ids.contains(&token) {
             return Ok(Some(FinishReason::End));
         }
+        let is_complete = match &mut self.guide {
+            Some(guide) => guide.accept(token).map(|()| guide.is_complete())?,
+            None => false,
+        };
+        let chosen = Chosen { token, logprobs: self.logprobs(result, token)?, at: Instant::now() };
         self.tokens.push(token);
-        Ok(match self.listener.token(token, Instant::now()) {
+        Ok(match self.listener.token(chosen) {
             ControlFlow::Break(()) => Some(FinishReason::Stop),
+            ControlFlow::Continue(()) if is_complete => Some(FinishReason::End),
             ControlFlow::Continue(()) if self.left() == 0 => Some(FinishReason::Length),
             ControlFlow::Continue(()) if self.held >= room => Some(FinishReason::Context),
             ControlFlow::Continue(()) => None,
         })
+    }
+
+    /// How likely the chosen token was, in the model's own distribution.
+    fn logprobs(&self, result: &RowResult, token: u32) -> Result<Option<TokenLogprobs>, GenerateError> {
+        match (self.logprobs, result) {
+            (Some(top), RowResult::Logits(logits)) => Ok(Some(token_logprobs(logits, token, top)?)),
+            _ => Ok(None),
+        }
     }
 
     /// Tells the listener, and gives the tokens that the sequence holds.

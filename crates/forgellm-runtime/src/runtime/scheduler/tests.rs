@@ -4,12 +4,11 @@ mod prefix;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use super::*;
 use crate::runtime::engine::Capacity;
-use crate::runtime::sampling::SamplingParams;
-use crate::runtime::tests::{Automaton, expected_continuation};
+use crate::runtime::sampling::{SamplingParams, TokenLogprobs, token_logprobs};
+use crate::runtime::tests::{Automaton, expected_continuation, logits};
 
 const VOCAB: usize = 50;
 
@@ -17,6 +16,7 @@ const VOCAB: usize = 50;
 #[derive(Default)]
 struct Heard {
     tokens: Vec<u32>,
+    logprobs: Vec<TokenLogprobs>,
     /// The scheduler's count of steps at each token.
     steps: Vec<u64>,
     outcome: Option<Result<Finished, GenerateError>>,
@@ -32,9 +32,10 @@ struct Ear {
 }
 
 impl Listener for Ear {
-    fn token(&mut self, token: u32, _: Instant) -> ControlFlow<()> {
+    fn token(&mut self, chosen: Chosen) -> ControlFlow<()> {
         let mut heard = self.heard.lock().unwrap();
-        heard.tokens.push(token);
+        heard.tokens.push(chosen.token);
+        heard.logprobs.extend(chosen.logprobs);
         heard.steps.push(self.counters.steps.get());
         self.emitted.fetch_add(1, Ordering::SeqCst);
         if Some(heard.tokens.len()) == self.stops_after {
@@ -82,7 +83,19 @@ impl Desk {
         let sampling = SamplingParams::GREEDY;
         let prompt = prompt.to_vec();
         let (logit_bias, listener) = (Default::default(), Box::new(listener));
-        (Job { prompt, max_tokens, sampling, logit_bias, end_ids: vec![], listener }, heard)
+        (
+            Job {
+                prompt,
+                max_tokens,
+                sampling,
+                logit_bias,
+                logprobs: None,
+                guide: None,
+                end_ids: vec![],
+                listener,
+            },
+            heard,
+        )
     }
 
     fn submit(&self, prompt: &[u32], max_tokens: usize) -> Arc<Mutex<Heard>> {
@@ -246,13 +259,40 @@ fn a_lost_device_ends_all_with_its_error() {
     assert_eq!(desk.queue.check(), Err(SubmitError::Lost(lost)));
 }
 
+#[test]
+fn log_probabilities_are_the_models_own_and_change_no_answer() {
+    for (temperature, ahead) in [(0.0, false), (0.0, true), (3.0, false)] {
+        let desk = Desk::new(8);
+        let sampling = SamplingParams { temperature, seed: Some(4), ..SamplingParams::GREEDY };
+        let [with, without] = [Some(3), None].map(|logprobs| {
+            let (job, heard) = desk.job(&[5, 6], 9);
+            desk.queue.submit(vec![Job { sampling, logprobs, ..job }]).unwrap();
+            heard
+        });
+        let mut engine = engine(3, 100, 8);
+        if ahead {
+            engine = engine.that_runs_ahead();
+        }
+        desk.run(&mut engine, 2).unwrap();
+        let (with, without) = (with.lock().unwrap(), without.lock().unwrap());
+        assert_eq!((&with.tokens, without.logprobs.len()), (&without.tokens, 0));
+        let mut before = vec![5, 6];
+        let expected = with.tokens.iter().map(|&token| {
+            let told = token_logprobs(&logits(&before, VOCAB), token, 3).unwrap();
+            before.push(token);
+            told
+        });
+        assert_eq!(with.logprobs, expected.collect::<Vec<_>>());
+    }
+}
+
 /// Aborts the queue at its first token.
 struct Aborting(Arc<Queue>, Ear);
 
 impl Listener for Aborting {
-    fn token(&mut self, token: u32, at: Instant) -> ControlFlow<()> {
+    fn token(&mut self, chosen: Chosen) -> ControlFlow<()> {
         self.0.abort();
-        self.1.token(token, at)
+        self.1.token(chosen)
     }
 
     fn end(self: Box<Self>, outcome: Result<Finished, GenerateError>) {

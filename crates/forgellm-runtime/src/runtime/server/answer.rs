@@ -7,8 +7,9 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::runtime::generate::{FinishReason, GenerateError};
-use crate::runtime::scheduler::{Finished, Listener};
+use crate::runtime::scheduler::{Chosen, Finished, Listener};
 use crate::runtime::server::error::ApiError;
+use crate::runtime::server::logprobs::{Aligned, Told};
 use crate::runtime::server::metrics::Metrics;
 use crate::runtime::stop::StopFilter;
 use crate::runtime::tokenizer::{TextStream, Tokenizer};
@@ -23,10 +24,17 @@ pub(super) struct Event {
 
 #[derive(Debug)]
 pub(super) enum EventKind {
-    /// More text. Empty if the first token of an answer has none yet.
-    Text(String),
+    /// More of it. Empty if the first token of an answer has no text yet.
+    Piece(Piece),
     /// The end.
     End(Result<Finished, ApiError>),
+}
+
+/// Text, and the log-probabilities of the tokens that begin in it, if they are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    pub text: String,
+    pub tokens: Vec<Told>,
 }
 
 /// Turns tokens into text, ends at stop strings, and tells the connection. Gone when the connection has dropped its receiver.
@@ -37,6 +45,7 @@ pub(super) struct Answer {
     events: UnboundedSender<Event>,
     text: TextStream<Arc<Tokenizer>>,
     stops: StopFilter,
+    aligned: Aligned,
     failure: Option<ApiError>,
     /// When the request came; none after the first token.
     waiting_since: Option<Instant>,
@@ -52,7 +61,16 @@ impl Answer {
         metrics: Arc<Metrics>,
     ) -> Answer {
         let (stops, waiting_since) = (StopFilter::new(stop), Some(Instant::now()));
-        Answer { choice, events, text, stops, failure: None, waiting_since, metrics }
+        Answer {
+            choice,
+            events,
+            text,
+            stops,
+            aligned: Aligned::default(),
+            failure: None,
+            waiting_since,
+            metrics,
+        }
     }
 
     /// A connection that is gone is noticed before the next step.
@@ -62,7 +80,7 @@ impl Answer {
 }
 
 impl Listener for Answer {
-    fn token(&mut self, token: u32, at: Instant) -> ControlFlow<()> {
+    fn token(&mut self, Chosen { token, logprobs, at }: Chosen) -> ControlFlow<()> {
         let is_first = match self.waiting_since.take() {
             Some(since) => {
                 self.metrics.first_token(at.saturating_duration_since(since));
@@ -71,14 +89,21 @@ impl Listener for Answer {
             None => false,
         };
         let (text, is_stopped) = match self.text.push(token) {
-            Ok(text) => self.stops.push(&text.unwrap_or_default()),
+            Ok(text) => {
+                let text = text.unwrap_or_default();
+                if let Some(logprobs) = logprobs {
+                    self.aligned.push(logprobs, &text);
+                }
+                self.stops.push(&text)
+            }
             Err(error) => {
                 self.failure = Some(error.into());
                 return ControlFlow::Break(());
             }
         };
         if is_first || !text.is_empty() {
-            self.send(EventKind::Text(text));
+            let tokens = self.aligned.pass(&text);
+            self.send(EventKind::Piece(Piece { text, tokens }));
         }
         if is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -91,13 +116,15 @@ impl Listener for Answer {
             FinishReason::Stop => Ok(finished),
             _ => {
                 let (mut text, is_stopped) = self.stops.push(&self.text.finish().unwrap_or_default());
+                let mut tokens = self.aligned.pass(&text);
                 if is_stopped {
                     finished.reason = FinishReason::Stop;
                 } else {
                     text += &self.stops.finish();
+                    tokens.extend(self.aligned.finish());
                 }
-                if !text.is_empty() {
-                    self.send(EventKind::Text(text));
+                if !text.is_empty() || !tokens.is_empty() {
+                    self.send(EventKind::Piece(Piece { text, tokens }));
                 }
                 Ok(finished)
             }

@@ -1,9 +1,14 @@
 //! The JSON of answers, whole and in pieces.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::runtime::generate::FinishReason;
 use crate::runtime::scheduler::Finished;
+use crate::runtime::server::answer::Piece;
+use crate::runtime::server::logprobs::{self, Told};
+use crate::runtime::tokenizer::Tokenizer;
 
 /// Which of the two APIs a client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,25 @@ pub(super) struct Reply {
     pub fingerprint: String,
     /// Whether a stream ends with the token counts.
     pub include_usage: bool,
+    /// Whether log-probabilities are told.
+    pub logprobs: bool,
+    pub tokenizer: Arc<Tokenizer>,
+}
+
+/// An answer that is sent as a whole.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Whole {
+    text: String,
+    tokens: Vec<Told>,
+    /// None until the end.
+    pub reason: Option<FinishReason>,
+}
+
+impl Whole {
+    pub fn push(&mut self, piece: Piece) {
+        self.text.push_str(&piece.text);
+        self.tokens.extend(piece.tokens);
+    }
 }
 
 /// Tokens of a request.
@@ -55,15 +79,16 @@ impl Usage {
 }
 
 impl Reply {
-    /// The whole response: text and reason of each answer.
-    pub fn whole(&self, choices: &[(String, FinishReason)], usage: Usage) -> Value {
-        let choice = |(index, (text, reason)): (usize, &(String, FinishReason))| {
-            let mut choice = json!({"index": index, "finish_reason": name(*reason), "logprobs": null});
+    /// The whole response.
+    pub fn whole(&self, choices: &[Whole], usage: Usage) -> Value {
+        let choice = |(index, whole): (usize, &Whole)| {
+            let mut choice = json!({"index": index, "finish_reason": whole.reason.map(name)});
+            choice["logprobs"] = if self.logprobs { self.logprobs(&whole.tokens) } else { Value::Null };
             match self.api {
                 Api::Chat => {
-                    choice["message"] = json!({"role": "assistant", "content": text, "refusal": null});
+                    choice["message"] = json!({"role": "assistant", "content": whole.text, "refusal": null});
                 }
-                Api::Completion => choice["text"] = json!(text),
+                Api::Completion => choice["text"] = json!(whole.text),
             }
             choice
         };
@@ -77,16 +102,26 @@ impl Reply {
         whole
     }
 
-    /// A piece of an answer's text.
-    pub fn text(&self, index: usize, text: &str, is_first: bool) -> Value {
-        let choice = match self.api {
+    /// A piece of an answer.
+    pub fn piece(&self, index: usize, Piece { text, tokens }: &Piece, is_first: bool) -> Value {
+        let mut choice = match self.api {
             Api::Chat if is_first => {
                 json!({"delta": {"role": "assistant", "content": text, "refusal": null}})
             }
             Api::Chat => json!({"delta": {"content": text}}),
             Api::Completion => json!({"text": text}),
         };
-        self.piece(index, choice, Value::Null)
+        if !tokens.is_empty() {
+            choice["logprobs"] = self.logprobs(tokens);
+        }
+        self.chunk(index, choice, Value::Null)
+    }
+
+    fn logprobs(&self, tokens: &[Told]) -> Value {
+        match self.api {
+            Api::Chat => logprobs::of_chat(tokens, &self.tokenizer),
+            Api::Completion => logprobs::of_completion(tokens, &self.tokenizer),
+        }
     }
 
     /// The end of an answer.
@@ -95,28 +130,30 @@ impl Reply {
             Api::Chat => json!({"delta": {}}),
             Api::Completion => json!({"text": ""}),
         };
-        self.piece(index, choice, json!(name(reason)))
+        self.chunk(index, choice, json!(name(reason)))
     }
 
     /// The last piece of a stream with token counts.
     pub fn usage(&self, usage: Usage) -> Value {
-        let mut piece = self.envelope(self.piece_object(), Value::Array(Vec::new()));
-        piece["usage"] = usage.json();
-        piece
+        let mut chunk = self.envelope(self.chunk_object(), Value::Array(Vec::new()));
+        chunk["usage"] = usage.json();
+        chunk
     }
 
-    fn piece(&self, index: usize, mut choice: Value, reason: Value) -> Value {
+    fn chunk(&self, index: usize, mut choice: Value, reason: Value) -> Value {
         choice["index"] = json!(index);
         choice["finish_reason"] = reason;
-        choice["logprobs"] = Value::Null;
-        let mut piece = self.envelope(self.piece_object(), json!([choice]));
+        // Without any it must be there, and null.
+        let logprobs = choice["logprobs"].take();
+        choice["logprobs"] = logprobs;
+        let mut chunk = self.envelope(self.chunk_object(), json!([choice]));
         if self.include_usage {
-            piece["usage"] = Value::Null;
+            chunk["usage"] = Value::Null;
         }
-        piece
+        chunk
     }
 
-    fn piece_object(&self) -> &'static str {
+    fn chunk_object(&self) -> &'static str {
         match self.api {
             Api::Chat => "chat.completion.chunk",
             Api::Completion => "text_completion",

@@ -3,20 +3,23 @@
 use serde_json::Value;
 
 use crate::runtime::chat_template::Message;
+use crate::runtime::guide::Guide;
 use crate::runtime::prompt;
 use crate::runtime::server::Service;
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::fields::{Fields, wrong_type};
-use crate::runtime::server::settings::{Settings, is_empty};
+use crate::runtime::server::settings::{Settings, is_empty, logprobs_of_chat, logprobs_of_completion};
+use crate::runtime::server::structured::response_format;
 use crate::runtime::tokenizer::Special;
 
 /// Tokens of a completion unless the request says otherwise, as the API has it.
 const COMPLETION_TOKENS: usize = 16;
 
 /// What is asked for, ready to be run.
-#[derive(Debug)]
 pub(super) struct Asked {
     pub settings: Settings,
+    /// What every answer must follow.
+    pub guide: Option<Guide>,
     /// At least one; each gets as many answers as the settings say.
     pub prompts: Vec<Vec<u32>>,
 }
@@ -32,13 +35,13 @@ pub(super) fn chat(service: &Service, body: &[u8]) -> Result<Asked, ApiError> {
     let mut fields = Fields::of_body(body)?;
     check_model(service, &mut fields)?;
     let messages = messages(fields.needed("messages")?)?;
-    let settings = Settings::read(&mut fields, &service.spec.sampling, service.vocab)?;
+    let mut settings = Settings::read(&mut fields, &service.spec.sampling, service.vocab)?;
+    settings.logprobs = logprobs_of_chat(&mut fields)?;
+    response_format(&mut fields, &mut settings.rule)?;
     fields.refuse("tools", is_empty)?;
     fields.refuse("functions", is_empty)?;
     fields.refuse("tool_choice", |value| matches!(value.as_str(), Some("none" | "auto")))?;
     fields.refuse("function_call", |value| matches!(value.as_str(), Some("none" | "auto")))?;
-    fields.refuse("response_format", |value| value["type"] == "text")?;
-    fields.refuse("logprobs", |value| value == &Value::Bool(false))?;
     fields
         .refuse("modalities", |value| value.as_array().is_some_and(|all| all.iter().all(|m| m == "text")))?;
     for field in ["audio", "web_search_options", "reasoning_effort", "verbosity"] {
@@ -50,7 +53,7 @@ pub(super) fn chat(service: &Service, body: &[u8]) -> Result<Asked, ApiError> {
         return Err(ApiError::param("messages", message).with_code("unsupported_parameter"));
     };
     let ids = prompt::chat(&service.spec, &service.tokenizer, template, &messages)?;
-    Asked { settings, prompts: vec![ids] }.checked(service, "messages")
+    Asked { settings, guide: None, prompts: vec![ids] }.checked(service, "messages")
 }
 
 /// Reads a request of `/v1/completions`.
@@ -60,11 +63,11 @@ pub(super) fn completion(service: &Service, body: &[u8]) -> Result<Asked, ApiErr
     let prompts = prompts(&fields.needed("prompt")?)?;
     let mut settings = Settings::read(&mut fields, &service.spec.sampling, service.vocab)?;
     settings.max_tokens = settings.max_tokens.or(Some(COMPLETION_TOKENS));
+    settings.logprobs = logprobs_of_completion(&mut fields)?;
     let choices = settings.choices as u64;
     fields.refuse("best_of", |value| value.as_u64() == Some(choices))?;
     fields.refuse("echo", |value| value == &Value::Bool(false))?;
     fields.refuse("suffix", is_empty)?;
-    fields.refuse("logprobs", |_| false)?;
     fields.finish()?;
     let ids = prompts.into_iter().map(|prompt| match prompt {
         Text::Ids(ids) => Ok(ids),
@@ -72,12 +75,12 @@ pub(super) fn completion(service: &Service, body: &[u8]) -> Result<Asked, ApiErr
             prompt::text(&service.spec, &service.tokenizer, &text, Special::Plain).map_err(ApiError::from)
         }
     });
-    Asked { settings, prompts: ids.collect::<Result<_, _>>()? }.checked(service, "prompt")
+    Asked { settings, guide: None, prompts: ids.collect::<Result<_, _>>()? }.checked(service, "prompt")
 }
 
 impl Asked {
-    /// Checks the prompts against the limits of the server; `param` is where they came from.
-    fn checked(self, service: &Service, param: &str) -> Result<Asked, ApiError> {
+    /// Checks the prompts against the limits of the server, and makes the guide; `param` is where the prompts came from.
+    fn checked(mut self, service: &Service, param: &str) -> Result<Asked, ApiError> {
         let vocab = service.vocab;
         for prompt in &self.prompts {
             if prompt.is_empty() {
@@ -103,6 +106,7 @@ impl Asked {
             let message = format!("{answers} answers are asked for, and this server takes {most} at a time");
             return Err(ApiError::param(param, message));
         }
+        self.guide = self.settings.rule.as_ref().map(|rule| rule.guide(service)).transpose()?;
         Ok(self)
     }
 }

@@ -77,10 +77,10 @@ impl EventStream {
 
     fn write(&mut self, Event { choice, kind }: Event) -> Bytes {
         match kind {
-            EventKind::Text(text) => {
+            EventKind::Piece(piece) => {
                 let is_first =
                     self.begun.get_mut(choice).is_some_and(|begun| !std::mem::replace(begun, true));
-                data(&self.reply.text(choice, &text, is_first)).into()
+                data(&self.reply.piece(choice, &piece, is_first)).into()
             }
             EventKind::End(Err(error)) => self.fail(&error),
             EventKind::End(Ok(finished)) => {

@@ -5,6 +5,7 @@ mod endpoints;
 mod limits;
 mod refusals;
 mod streams;
+mod structured;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::runtime::engine::Capacity;
 use crate::runtime::prompt;
-use crate::runtime::tests::{Automaton, Gate, SPEC, expected_continuation, tokenizer};
+use crate::runtime::sampling::token_logprobs;
+use crate::runtime::tests::{Automaton, Gate, SPEC, expected_continuation, logits, tokenizer};
 use client::{Client, Reply};
 
 const VOCAB: usize = SPEC.vocab;
