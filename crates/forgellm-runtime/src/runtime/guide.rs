@@ -10,6 +10,7 @@ mod vocabulary;
 use llguidance::Matcher;
 
 pub use grammar::Grammar;
+pub(in crate::runtime) use grammar::{literal, with_space};
 pub use vocabulary::Vocabulary;
 
 /// Why an answer cannot be guided.

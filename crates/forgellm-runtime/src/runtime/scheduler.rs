@@ -9,6 +9,7 @@
 mod active;
 mod counters;
 mod kept;
+mod pool;
 mod prefix;
 mod queue;
 mod step;

@@ -24,6 +24,8 @@ pub struct Job {
     pub logprobs: Option<usize>,
     /// What the answer must follow, at its beginning.
     pub guide: Option<Guide>,
+    /// Whether, instead of an answer, the mean hidden state of the prompt is wanted.
+    pub embeds: bool,
     /// Ids that end the answer; they do not belong to it.
     pub end_ids: Vec<u32>,
     /// Who hears of it.
@@ -34,6 +36,9 @@ pub struct Job {
 pub trait Listener: Send {
     /// The next token of the answer; `Break` ends the answer with [`FinishReason::Stop`].
     fn token(&mut self, chosen: Chosen) -> ControlFlow<()>;
+
+    /// The mean hidden state of the prompt, of a job that wants it; then comes the end.
+    fn embedding(&mut self, _embedding: Vec<f32>) {}
 
     /// The end, called once, but for a listener that is gone.
     fn end(self: Box<Self>, outcome: Result<Finished, GenerateError>);

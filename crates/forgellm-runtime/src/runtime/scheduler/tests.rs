@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::runtime::engine::Capacity;
 use crate::runtime::sampling::{SamplingParams, TokenLogprobs, token_logprobs};
-use crate::runtime::tests::{Automaton, expected_continuation, logits};
+use crate::runtime::tests::{Automaton, expected_continuation, hidden, logits};
 
 const VOCAB: usize = 50;
 
@@ -17,6 +17,7 @@ const VOCAB: usize = 50;
 struct Heard {
     tokens: Vec<u32>,
     logprobs: Vec<TokenLogprobs>,
+    embedding: Option<Vec<f32>>,
     /// The scheduler's count of steps at each token.
     steps: Vec<u64>,
     outcome: Option<Result<Finished, GenerateError>>,
@@ -43,6 +44,10 @@ impl Listener for Ear {
         } else {
             ControlFlow::Continue(())
         }
+    }
+
+    fn embedding(&mut self, embedding: Vec<f32>) {
+        self.heard.lock().unwrap().embedding = Some(embedding);
     }
 
     fn end(self: Box<Self>, outcome: Result<Finished, GenerateError>) {
@@ -91,6 +96,7 @@ impl Desk {
                 logit_bias,
                 logprobs: None,
                 guide: None,
+                embeds: false,
                 end_ids: vec![],
                 listener,
             },
@@ -283,6 +289,32 @@ fn log_probabilities_are_the_models_own_and_change_no_answer() {
             told
         });
         assert_eq!(with.logprobs, expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_mean_hidden_state_of_a_prompt_is_the_same_beside_answers() {
+    let prompts: Vec<Vec<u32>> = vec![(0..30).collect(), vec![7], vec![3, 1, 4, 1, 5, 9, 2, 6]];
+    let desk = Desk::new(8);
+    let embed = |prompt: &Vec<u32>| {
+        let (job, heard) = desk.job(prompt, 0);
+        desk.queue.submit(vec![Job { embeds: true, ..job }]).unwrap();
+        heard
+    };
+    let heard: Vec<_> = prompts.iter().map(embed).collect();
+    let answer = desk.submit(&prompts[0], 6);
+    let mut engine = engine(4, 100, 8);
+    desk.run(&mut engine, 4).unwrap();
+    check(&answer, &prompts[0], 6, FinishReason::Length);
+    for (prompt, heard) in prompts.iter().zip(heard) {
+        let heard = heard.lock().unwrap();
+        let states: Vec<Vec<f32>> = (1..=prompt.len()).map(|length| hidden(&prompt[..length])).collect();
+        let sum = |at: usize| states.iter().map(|state| f64::from(state[at])).sum::<f64>();
+        let mean: Vec<f32> = (0..states[0].len()).map(|at| (sum(at) / prompt.len() as f64) as f32).collect();
+        assert_eq!(heard.embedding.as_ref(), Some(&mean));
+        let finished = heard.outcome.as_ref().unwrap().as_ref().unwrap();
+        let counts = (finished.prompt_tokens, finished.reused_tokens, finished.generated_tokens);
+        assert_eq!(counts, (prompt.len(), 0, 0));
     }
 }
 

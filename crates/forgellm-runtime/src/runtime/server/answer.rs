@@ -11,6 +11,7 @@ use crate::runtime::scheduler::{Chosen, Finished, Listener};
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::logprobs::{Aligned, Told};
 use crate::runtime::server::metrics::Metrics;
+use crate::runtime::server::tool_calls::{CallParser, CallPart, Found};
 use crate::runtime::stop::StopFilter;
 use crate::runtime::tokenizer::{TextStream, Tokenizer};
 
@@ -27,13 +28,22 @@ pub(super) enum EventKind {
     /// More of it. Empty if the first token of an answer has no text yet.
     Piece(Piece),
     /// The end.
-    End(Result<Finished, ApiError>),
+    End(Result<Ended, ApiError>),
 }
 
-/// Text, and the log-probabilities of the tokens that begin in it, if they are wanted.
+/// An answer that came to its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub finished: Finished,
+    /// Whether it calls tools.
+    pub has_calls: bool,
+}
+
+/// Text, calls of tools behind it, and the log-probabilities of the tokens that begin in both, if they are wanted.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
     pub text: String,
+    pub calls: Vec<CallPart>,
     pub tokens: Vec<Told>,
 }
 
@@ -46,6 +56,8 @@ pub(super) struct Answer {
     text: TextStream<Arc<Tokenizer>>,
     stops: StopFilter,
     aligned: Aligned,
+    /// Tells calls from text, where tools may be called.
+    calls: Option<CallParser>,
     failure: Option<ApiError>,
     /// When the request came; none after the first token.
     waiting_since: Option<Instant>,
@@ -58,6 +70,7 @@ impl Answer {
         events: UnboundedSender<Event>,
         text: TextStream<Arc<Tokenizer>>,
         stop: &[String],
+        calls: bool,
         metrics: Arc<Metrics>,
     ) -> Answer {
         let (stops, waiting_since) = (StopFilter::new(stop), Some(Instant::now()));
@@ -67,6 +80,7 @@ impl Answer {
             text,
             stops,
             aligned: Aligned::default(),
+            calls: calls.then(CallParser::default),
             failure: None,
             waiting_since,
             metrics,
@@ -76,6 +90,19 @@ impl Answer {
     /// A connection that is gone is noticed before the next step.
     fn send(&self, kind: EventKind) {
         let _ = self.events.send(Event { choice: self.choice, kind });
+    }
+}
+
+impl Answer {
+    /// Sends what text and tokens hold, if that is anything, or in any case if it `must`.
+    fn pass(&mut self, text: String, tokens: Vec<Told>, must: bool) {
+        let Found { text, calls } = match &mut self.calls {
+            Some(parser) => parser.push(&text),
+            None => Found { text, calls: Vec::new() },
+        };
+        if must || !text.is_empty() || !calls.is_empty() || !tokens.is_empty() {
+            self.send(EventKind::Piece(Piece { text, calls, tokens }));
+        }
     }
 }
 
@@ -103,7 +130,7 @@ impl Listener for Answer {
         };
         if is_first || !text.is_empty() {
             let tokens = self.aligned.pass(&text);
-            self.send(EventKind::Piece(Piece { text, tokens }));
+            self.pass(text, tokens, is_first);
         }
         if is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -114,7 +141,7 @@ impl Listener for Answer {
         let outcome = outcome.and_then(|mut finished| match finished.reason {
             FinishReason::Interrupted => Err(ApiError::shutting_down()),
             FinishReason::Stop => Ok(finished),
-            _ => {
+            FinishReason::End | FinishReason::Length | FinishReason::Context => {
                 let (mut text, is_stopped) = self.stops.push(&self.text.finish().unwrap_or_default());
                 let mut tokens = self.aligned.pass(&text);
                 if is_stopped {
@@ -123,13 +150,16 @@ impl Listener for Answer {
                     text += &self.stops.finish();
                     tokens.extend(self.aligned.finish());
                 }
-                if !text.is_empty() || !tokens.is_empty() {
-                    self.send(EventKind::Piece(Piece { text, tokens }));
-                }
+                self.pass(text, tokens, false);
                 Ok(finished)
             }
         });
-        self.send(EventKind::End(outcome));
+        let rest = self.calls.as_mut().map(CallParser::finish).unwrap_or_default();
+        if outcome.is_ok() && !rest.is_empty() {
+            self.send(EventKind::Piece(Piece { text: rest, ..Piece::default() }));
+        }
+        let has_calls = self.calls.as_ref().is_some_and(CallParser::has_calls);
+        self.send(EventKind::End(outcome.map(|finished| Ended { finished, has_calls })));
     }
 
     fn is_gone(&self) -> bool {

@@ -71,9 +71,9 @@ pub(super) async fn respond(
         match kind {
             EventKind::Piece(piece) => whole.push(piece),
             EventKind::End(finished) => {
-                let finished = finished?;
-                whole.reason = Some(finished.reason);
-                usage.add(&finished, choice.is_multiple_of(choices));
+                let ended = finished?;
+                whole.ended = Some(ended);
+                usage.add(&ended.finished, choice.is_multiple_of(choices));
                 open -= 1;
             }
         }
@@ -103,12 +103,14 @@ fn submit(service: &Service, api: Api, asked: Asked) -> Result<UnboundedReceiver
             logit_bias: settings.logit_bias.clone(),
             logprobs: settings.logprobs,
             guide: guide.clone(),
+            embeds: false,
             end_ids,
             listener: Box::new(Answer::new(
                 index,
                 sender.clone(),
                 text,
                 &settings.stop,
+                settings.calls,
                 service.metrics.clone(),
             )),
         }

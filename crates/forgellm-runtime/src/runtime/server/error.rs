@@ -109,6 +109,10 @@ impl From<SubmitError> for ApiError {
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> ApiError {
         let status = match error {
+            EngineError::NoHiddenState => {
+                let error = ApiError::param("model", error.to_string());
+                return error.with_code("unsupported_parameter");
+            }
             EngineError::DeviceLost(_) | EngineError::NoFreePage => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::runtime::generate::FinishReason;
 use crate::runtime::scheduler::Finished;
-use crate::runtime::server::answer::Piece;
+use crate::runtime::server::answer::{Ended, Piece};
 use crate::runtime::server::logprobs::{self, Told};
+use crate::runtime::server::tool_calls::CallPart;
 use crate::runtime::tokenizer::Tokenizer;
 
 /// Which of the two APIs a client uses.
@@ -38,14 +39,32 @@ pub(super) struct Reply {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Whole {
     text: String,
+    calls: Vec<Call>,
     tokens: Vec<Told>,
     /// None until the end.
-    pub reason: Option<FinishReason>,
+    pub ended: Option<Ended>,
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone)]
+struct Call {
+    id: String,
+    name: String,
+    /// JSON.
+    arguments: String,
 }
 
 impl Whole {
     pub fn push(&mut self, piece: Piece) {
         self.text.push_str(&piece.text);
+        for CallPart { begin, arguments, .. } in piece.calls {
+            if let Some((id, name)) = begin {
+                self.calls.push(Call { id, name, arguments: String::new() });
+            }
+            if let Some(call) = self.calls.last_mut() {
+                call.arguments.push_str(&arguments);
+            }
+        }
         self.tokens.extend(piece.tokens);
     }
 }
@@ -82,11 +101,21 @@ impl Reply {
     /// The whole response.
     pub fn whole(&self, choices: &[Whole], usage: Usage) -> Value {
         let choice = |(index, whole): (usize, &Whole)| {
-            let mut choice = json!({"index": index, "finish_reason": whole.reason.map(name)});
+            let mut choice = json!({"index": index, "finish_reason": whole.ended.map(name)});
             choice["logprobs"] = if self.logprobs { self.logprobs(&whole.tokens) } else { Value::Null };
             match self.api {
                 Api::Chat => {
                     choice["message"] = json!({"role": "assistant", "content": whole.text, "refusal": null});
+                    if !whole.calls.is_empty() {
+                        let call = |call: &Call| {
+                            let function = json!({"name": call.name, "arguments": call.arguments});
+                            json!({"id": call.id, "type": "function", "function": function})
+                        };
+                        choice["message"]["tool_calls"] = whole.calls.iter().map(call).collect();
+                    }
+                    if !whole.calls.is_empty() && whole.text.is_empty() {
+                        choice["message"]["content"] = Value::Null;
+                    }
                 }
                 Api::Completion => choice["text"] = json!(whole.text),
             }
@@ -103,14 +132,24 @@ impl Reply {
     }
 
     /// A piece of an answer.
-    pub fn piece(&self, index: usize, Piece { text, tokens }: &Piece, is_first: bool) -> Value {
+    pub fn piece(&self, index: usize, piece: &Piece, is_first: bool) -> Value {
+        let Piece { text, calls, tokens } = piece;
         let mut choice = match self.api {
-            Api::Chat if is_first => {
-                json!({"delta": {"role": "assistant", "content": text, "refusal": null}})
-            }
-            Api::Chat => json!({"delta": {"content": text}}),
+            Api::Chat => json!({"delta": {}}),
             Api::Completion => json!({"text": text}),
         };
+        if self.api == Api::Chat {
+            let delta = &mut choice["delta"];
+            if is_first {
+                *delta = json!({"role": "assistant", "content": null, "refusal": null});
+            }
+            if !text.is_empty() || calls.is_empty() {
+                delta["content"] = json!(text);
+            }
+            if !calls.is_empty() {
+                delta["tool_calls"] = calls.iter().map(call_delta).collect();
+            }
+        }
         if !tokens.is_empty() {
             choice["logprobs"] = self.logprobs(tokens);
         }
@@ -125,12 +164,12 @@ impl Reply {
     }
 
     /// The end of an answer.
-    pub fn end(&self, index: usize, reason: FinishReason) -> Value {
+    pub fn end(&self, index: usize, ended: Ended) -> Value {
         let choice = match self.api {
             Api::Chat => json!({"delta": {}}),
             Api::Completion => json!({"text": ""}),
         };
-        self.chunk(index, choice, json!(name(reason)))
+        self.chunk(index, choice, json!(name(ended)))
     }
 
     /// The last piece of a stream with token counts.
@@ -168,9 +207,20 @@ impl Reply {
     }
 }
 
+/// A part of a call in a stream.
+fn call_delta(part: &CallPart) -> Value {
+    let mut delta = json!({"index": part.index, "function": {"arguments": part.arguments}});
+    if let Some((id, name)) = &part.begin {
+        (delta["id"], delta["type"]) = (json!(id), json!("function"));
+        delta["function"]["name"] = json!(name);
+    }
+    delta
+}
+
 /// The API's word for a reason. Answers that were interrupted are errors.
-fn name(reason: FinishReason) -> &'static str {
-    match reason {
+fn name(ended: Ended) -> &'static str {
+    match ended.finished.reason {
+        FinishReason::End if ended.has_calls => "tool_calls",
         FinishReason::End | FinishReason::Stop => "stop",
         FinishReason::Length | FinishReason::Context | FinishReason::Interrupted => "length",
     }

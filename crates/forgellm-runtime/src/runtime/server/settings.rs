@@ -2,10 +2,12 @@
 
 use serde_json::Value;
 
+use crate::runtime::chat_template::ChatTemplate;
 use crate::runtime::sampling::{LogitBias, SamplingParams};
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::fields::{Fields, wrong_type};
 use crate::runtime::server::structured::{Rule, guided};
+use crate::runtime::server::tools::Tools;
 
 /// Answers to one prompt that may be asked for at a time.
 const MOST_CHOICES: u64 = 128;
@@ -14,7 +16,7 @@ const MOST_LOGPROBS: u64 = 20;
 /// Stop strings of a request.
 const MOST_STOPS: usize = 16;
 /// Fields of the API that ask for nothing that could change an answer of this server.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 8] = [
     "user",
     "metadata",
     "store",
@@ -24,8 +26,6 @@ const HARMLESS: [&str; 9] = [
     "prompt_cache_retention",
     // A guess at the answer, which may make it faster and never different.
     "prediction",
-    // Of calls to tools, which are refused for themselves.
-    "parallel_tool_calls",
 ];
 
 /// How answers are made and sent.
@@ -41,6 +41,8 @@ pub(super) struct Settings {
     pub logprobs: Option<usize>,
     /// What the text of answers must follow.
     pub rule: Option<Rule>,
+    /// Whether answers may call tools.
+    pub calls: bool,
     pub stop: Vec<String>,
     /// Whether answers go on through end tokens.
     pub ignore_eos: bool,
@@ -62,6 +64,7 @@ impl Settings {
             logit_bias: logit_bias(fields, vocab)?,
             logprobs: None,
             rule: None,
+            calls: false,
             stop: stop(fields)?,
             ignore_eos: fields.boolean("ignore_eos")?,
             stream,
@@ -70,6 +73,22 @@ impl Settings {
         guided(fields, &mut settings.rule)?;
         fields.ignore(&HARMLESS);
         Ok(settings)
+    }
+
+    /// Lets answers call tools, where there are any, which the template must be able to tell the model of.
+    pub fn use_tools(&mut self, tools: Option<&Tools>, template: &ChatTemplate) -> Result<(), ApiError> {
+        let Some(tools) = tools else { return Ok(()) };
+        if !template.knows("tools") {
+            let message = "this model's chat template has no place for tools; leave them out";
+            return Err(ApiError::param("tools", message).with_code("unsupported_parameter"));
+        }
+        if let Some(rule) = &self.rule {
+            let message = format!("`{}` cannot be used together with tools; leave one out", rule.param);
+            return Err(ApiError::param(rule.param.as_str(), message).with_code("invalid_value"));
+        }
+        self.rule = Some(tools.rule());
+        self.calls = true;
+        Ok(())
     }
 }
 

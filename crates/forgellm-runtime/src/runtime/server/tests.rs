@@ -1,11 +1,13 @@
 //! The server over an engine without a model, through real connections.
 
 mod client;
+mod embeddings;
 mod endpoints;
 mod limits;
 mod refusals;
 mod streams;
 mod structured;
+mod tools;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use crate::runtime::tests::{Automaton, Gate, SPEC, expected_continuation, logits
 use client::{Client, Reply};
 
 const VOCAB: usize = SPEC.vocab;
-const CONTEXT: usize = 300;
+const CONTEXT: usize = 800;
 /// Ends an answer.
 const END: u32 = 129;
 

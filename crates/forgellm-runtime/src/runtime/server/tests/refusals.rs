@@ -56,7 +56,7 @@ fn a_wrong_parameter_is_named() {
         (chat("stop", json!(vec!["x"; 17])), "stop"),
         (chat("stream", json!("yes")), "stream"),
         (chat("stream_options", json!({"include_usage": true})), "stream_options"),
-        (chat("tools", json!([{"type": "function"}])), "tools"),
+        (chat("tools", json!([{"type": "function"}])), "tools[0].function"),
         (chat("tool_choice", json!("required")), "tool_choice"),
         (chat("logprobs", json!(1)), "logprobs"),
         (chat("top_logprobs", json!(3)), "top_logprobs"),
