@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::runtime::bench::BandwidthError;
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::generate::GenerateError;
 use crate::runtime::open::OpenError;
@@ -95,6 +96,17 @@ pub enum ProgramError {
     /// The sampling parameters.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// The speed of the memory.
+    #[error(transparent)]
+    Bandwidth(#[from] BandwidthError),
+    /// A plot cannot be drawn.
+    #[error("cannot draw {path}: {reason}")]
+    Plot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The device.
     #[error(transparent)]
     Open(#[from] OpenError),

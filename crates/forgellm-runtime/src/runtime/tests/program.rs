@@ -37,6 +37,7 @@ pub(crate) const SPEC: ProgramSpec = ProgramSpec {
     ),
     layout_version: 1,
     plan_hash: "p1",
+    weight_bytes_a_step: 4,
     weights_file: "no-such-default.weights",
     tokenizer_file: "no-such-default.json",
     sampling: SamplingParams::GREEDY,
@@ -328,11 +329,26 @@ fn a_file_is_scored() {
 
 #[test]
 fn bench_measures_prompt_and_generation() {
-    let result = run_json(&["bench", "-p", "100", "-n", "20", "-r", "3"]);
-    for (part, tokens) in [("prompt", 100), ("generation", 20)] {
-        let speed = |key: &str| result[part][key].as_f64().unwrap();
-        assert_eq!(result[part]["tokens"], tokens);
-        assert!(0.0 < speed("min") && speed("min") <= speed("median") && speed("median") <= speed("max"));
+    for (name, arguments) in [
+        ("new", ["--prompt-tokens", "100,60", "--generate", "20", "--repeats", "3"]),
+        ("old", ["--prompt-tokens", "100,60", "--max-tokens", "20", "--repetitions", "3"]),
+        ("short", ["-p", "100,60", "-n", "20", "-r", "3"]),
+    ] {
+        let files = Files::new();
+        let rest = ["--depth", "0,40", "--batch", "2", "--no-bandwidth", "--weights", "@model.weights"];
+        let arguments = [&["bench", "--json", "--plot", "@plot.svg"], &arguments[..], &rest].concat();
+        let (code, out, err) = run_with(&SPEC, &files, &arguments, false);
+        assert_eq!((code, err.as_str()), (0, ""), "{name}");
+        let result: Value = serde_json::from_str(&out).unwrap();
+        for (part, tokens) in [("prompt", 100), ("generation", 20)] {
+            let speed = |key: &str| result[part][key].as_f64().unwrap();
+            assert_eq!(result[part]["tokens"], tokens);
+            assert!(0.0 < speed("min") && speed("min") <= speed("median") && speed("median") <= speed("max"));
+        }
+        let count = |part: &str| result[part].as_array().unwrap().len();
+        assert_eq!((count("prompts"), count("generations")), (4, 2));
+        assert_eq!(result["generations"][1]["bytes_a_token"], 4 / 2 + (40 + 10 + 1) * 4);
+        assert!(std::fs::read_to_string(files.path("plot.svg")).unwrap().starts_with("<svg"));
     }
 }
 
@@ -400,6 +416,13 @@ fn every_failure_has_its_exit_code_and_says_what_to_do() {
         (&["bench", "-r", "18446744073709551615"], 2, "at most"),
         (&["bench", "-p", "16777216", "--weights", w], 1, "fit"),
         (&["bench", "-n", "16777216", "--weights", w], 1, "fit"),
+        (&["bench", "-d", "16777216", "--weights", w], 1, "fit"),
+        (&["bench", "-b", "1,0"], 2, "at least 1"),
+        (
+            &["bench", "-p", "9", "--no-bandwidth", "-r", "1", "--plot", "@none/plot.svg", "--weights", w],
+            1,
+            "none/plot.svg",
+        ),
         (&["generate-ids", "--ids", "1", "-n", "18446744073709551615"], 2, "at most"),
         (&["generate-ids", "--ids", "1", "-n", "16777216", "--weights", w], 1, "fit"),
         (&["generate-ids", "--ids", "1", "--copies", "99999999999"], 2, "at most"),
