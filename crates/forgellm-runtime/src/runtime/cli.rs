@@ -1,5 +1,6 @@
 //! The arguments of a program. Help text, parsing and checks all come from these declarations.
 
+mod batch;
 mod bench;
 mod chat;
 
@@ -13,6 +14,7 @@ use crate::runtime::open::KvFormat;
 use crate::runtime::program::ProgramSpec;
 use crate::runtime::sampling::SamplingParams;
 use crate::runtime::tokenizer::{NotAnId, parse_ids};
+pub use batch::BatchArguments;
 pub use bench::BenchArguments;
 pub use chat::ChatArguments;
 
@@ -27,6 +29,7 @@ Examples:
   {name} perplexity book.txt --json
   {name} selfcheck
   {name} serve --port 8080 --parallel 8
+  {name} batch requests.jsonl answers.jsonl
 
 A prompt that is also the name of a command goes after `--`: {name} -- bench";
 
@@ -247,6 +250,8 @@ pub enum Command {
     },
     /// Measure the speed of prompts and generation, and what of the memory's speed is reached
     Bench(BenchArguments),
+    /// Answer the requests of a file
+    Batch(BatchArguments),
     /// Check each kernel on this machine's device against a reference; exit code 1 if one is wrong
     Selfcheck,
     /// Serve the model over HTTP, for clients of the OpenAI API

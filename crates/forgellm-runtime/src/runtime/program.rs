@@ -1,6 +1,7 @@
 //! The program itself: what the compiler knows about the model, and the way from arguments to an exit code.
 
 mod answer;
+mod batch;
 mod bench;
 mod chat;
 mod commands;

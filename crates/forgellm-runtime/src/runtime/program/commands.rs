@@ -59,6 +59,7 @@ pub(super) fn run<E: Engine>(
                 ids.iter().flat_map(|ids| std::iter::repeat_n(ids.0.as_slice(), *copies)).collect();
             context.generate_ids(&prompts, *max_tokens)
         }
+        Some(Command::Batch(options)) => context.batch(options),
         Some(Command::Bench(options)) => context.bench(options),
         Some(Command::Selfcheck) => context.self_check(),
         Some(Command::Tokenize { special, bos_eos }) => context.tokenize(*special, *bos_eos),
@@ -306,7 +307,7 @@ impl<E: Engine> Context<'_, '_, E> {
     }
 
     /// A line on standard error. That nobody reads it is no reason to fail.
-    fn tell(&mut self, line: &str) {
+    pub(super) fn tell(&mut self, line: &str) {
         let _ = writeln!(self.streams.err, "{line}");
     }
 

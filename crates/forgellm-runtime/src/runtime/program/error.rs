@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::runtime::batch::BatchError;
 use crate::runtime::bench::BandwidthError;
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::generate::GenerateError;
@@ -96,6 +97,9 @@ pub enum ProgramError {
     /// The sampling parameters.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// A batch of requests.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The speed of the memory.
     #[error(transparent)]
     Bandwidth(#[from] BandwidthError),

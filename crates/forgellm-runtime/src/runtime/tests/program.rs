@@ -1,5 +1,6 @@
 //! The whole command line, over an engine without a model.
 
+mod batch;
 mod bench;
 mod sampling;
 
