@@ -1,5 +1,7 @@
 //! The arguments of a program. Help text, parsing and checks all come from these declarations.
 
+mod batch;
+mod bench;
 mod chat;
 
 use std::ffi::OsString;
@@ -12,6 +14,8 @@ use crate::runtime::open::KvFormat;
 use crate::runtime::program::ProgramSpec;
 use crate::runtime::sampling::SamplingParams;
 use crate::runtime::tokenizer::{NotAnId, parse_ids};
+pub use batch::BatchArguments;
+pub use bench::BenchArguments;
 pub use chat::ChatArguments;
 
 const EXAMPLES: &str = "\
@@ -25,6 +29,7 @@ Examples:
   {name} perplexity book.txt --json
   {name} selfcheck
   {name} serve --port 8080 --parallel 8
+  {name} batch requests.jsonl answers.jsonl
 
 A prompt that is also the name of a command goes after `--`: {name} -- bench";
 
@@ -243,18 +248,10 @@ pub enum Command {
         #[arg(long, default_value_t = 1, value_name = "N", value_parser = a_few)]
         copies: usize,
     },
-    /// Measure the speed of prompt and generation
-    Bench {
-        /// Tokens of the prompt
-        #[arg(long, short, default_value_t = 512, value_name = "N", value_parser = at_least_one)]
-        prompt_tokens: usize,
-        /// Tokens to generate
-        #[arg(long, short = 'n', default_value_t = 64, value_name = "N", value_parser = at_least_one)]
-        max_tokens: usize,
-        /// Runs that count, after one that does not
-        #[arg(long, short, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
-        repetitions: usize,
-    },
+    /// Measure the speed of prompts and generation, and what of the memory's speed is reached
+    Bench(BenchArguments),
+    /// Answer the requests of a file
+    Batch(BatchArguments),
     /// Check each kernel on this machine's device against a reference; exit code 1 if one is wrong
     Selfcheck,
     /// Serve the model over HTTP, for clients of the OpenAI API
@@ -358,7 +355,11 @@ fn a_few(text: &str) -> Result<usize, String> {
 
 /// Sequences at a time, or none.
 fn up_to_a_few(text: &str) -> Result<usize, String> {
-    if text == "0" { Ok(0) } else { a_few(text) }
+    from_zero_to(text, 1024)
+}
+
+fn from_zero_to(text: &str, most: usize) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { from_one_to(text, most) }
 }
 
 fn from_one_to(text: &str, most: usize) -> Result<usize, String> {

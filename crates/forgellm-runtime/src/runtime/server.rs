@@ -13,6 +13,7 @@ mod fields;
 mod logprobs;
 mod messages;
 mod metrics;
+mod offline;
 mod race;
 mod reply;
 mod request;
@@ -39,6 +40,7 @@ use crate::runtime::program::ProgramSpec;
 use crate::runtime::scheduler::{Counters, Queue, Scheduler};
 use crate::runtime::tokenizer::Tokenizer;
 use metrics::Metrics;
+pub use offline::{EngineFailed, OfflineAnswer, OfflineItem, OfflineRequest, answer_offline};
 
 /// Limits of a server.
 #[derive(Debug, Clone)]
@@ -121,6 +123,16 @@ pub fn serve<E: Engine>(
     listener: TcpListener,
     is_to_end: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), ServeError> {
+    run(engine, model, options, |service| connection::serve(listener, service, is_to_end))
+}
+
+/// Works on what the `front` puts into the queue, on a thread of its own, until that ends and everything in the queue is done.
+fn run<E: Engine, T: Send>(
+    engine: &mut E,
+    model: Model,
+    options: Options,
+    front: impl FnOnce(&Arc<Service>) -> Result<T, io::Error> + Send,
+) -> Result<T, ServeError> {
     let queue = Arc::new(Queue::new(options.queue));
     let counters: Arc<Counters> = Arc::default();
     let parallel = options.parallel;
@@ -142,7 +154,7 @@ pub fn serve<E: Engine>(
         let connections = scope.spawn(|| {
             // However this thread ends, the engine's thread must not wait for jobs any more.
             let _abort = AbortWhenDropped(&queue);
-            connection::serve(listener, &service, is_to_end)
+            front(&service)
         });
         let worked = Scheduler::new(engine, queue.clone(), counters, parallel).run();
         let served = connections.join().map_err(|_| ServeError::Thread)?;

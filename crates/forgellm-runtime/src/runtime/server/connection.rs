@@ -24,9 +24,9 @@ const MOST_CONNECTIONS: usize = 1024;
 /// Within this time a request's head must be there; idle connections are closed after it.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Threads that read prompts, beside those of the model.
-const PROMPT_THREADS: usize = 2;
+pub(super) const PROMPT_THREADS: usize = 2;
 /// How often is looked whether the server is to end.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// After the running requests were ended, so long their clients have to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
