@@ -3,6 +3,7 @@
 mod batch;
 mod bench;
 mod chat;
+mod examples;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,10 @@ use crate::runtime::tokenizer::{NotAnId, parse_ids};
 pub use batch::BatchArguments;
 pub use bench::BenchArguments;
 pub use chat::ChatArguments;
+use examples::{
+    DETOKENIZE_EXAMPLES, GENERATE_IDS_EXAMPLES, LOGITS_EXAMPLES, PERPLEXITY_EXAMPLES, SELFCHECK_EXAMPLES,
+    SERVE_EXAMPLES, TOKENIZE_EXAMPLES,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -223,11 +228,13 @@ pub enum Command {
     /// Talk with the model
     Chat(ChatArguments),
     /// Score a text file: how well the model predicts it
+    #[command(after_help = PERPLEXITY_EXAMPLES)]
     Perplexity {
         /// The text; `-` is standard input
         file: PathBuf,
     },
     /// Print the best logits after each of the given tokens
+    #[command(after_help = LOGITS_EXAMPLES)]
     Logits {
         /// Token ids, separated by commas
         #[arg(long, value_delimiter = ',', required = true, value_name = "IDS")]
@@ -237,6 +244,7 @@ pub enum Command {
         top: usize,
     },
     /// Continue token ids by token ids, always the most likely, through end tokens
+    #[command(after_help = GENERATE_IDS_EXAMPLES)]
     GenerateIds {
         /// Token ids, separated by commas; each further --ids is a sequence of its own, and all run together
         #[arg(long, required = true, value_name = "IDS", value_parser = id_list)]
@@ -253,10 +261,13 @@ pub enum Command {
     /// Answer the requests of a file
     Batch(BatchArguments),
     /// Check each kernel on this machine's device against a reference; exit code 1 if one is wrong
+    #[command(after_help = SELFCHECK_EXAMPLES)]
     Selfcheck,
     /// Serve the model over HTTP, for clients of the OpenAI API
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArguments),
     /// Print the token ids of the text on standard input
+    #[command(after_help = TOKENIZE_EXAMPLES)]
     Tokenize {
         /// Parse control tokens in the text
         #[arg(long)]
@@ -266,6 +277,7 @@ pub enum Command {
         bos_eos: bool,
     },
     /// Print the text of token ids, given or read from standard input
+    #[command(after_help = DETOKENIZE_EXAMPLES)]
     Detokenize {
         /// Token ids, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "IDS")]

@@ -76,16 +76,12 @@ impl<E: Engine> Context<'_, '_, E> {
         let template = prompt::chat_template(self.spec, &tokenizer)?;
         let kept = arguments.keep.unwrap_or(options.parallel);
         let mut engine = self.engine(0, options.parallel + kept)?;
+        let weights = files::length(&files::weights(self.spec, self.arguments)?)?;
         let model = server::Model { spec: *self.spec, tokenizer, template };
-        serve::run(
-            &mut engine,
-            model,
-            options,
-            listener,
-            self.arguments.model.json,
-            self.streams,
-            self.interrupted,
-        )?;
+        let (name, parallel) = (self.spec.name, options.parallel);
+        let served = serve::Served { name, parallel, weights };
+        serve::announce(served, &engine, &listener, self.arguments.model.json, self.streams)?;
+        serve::run(&mut engine, model, options, listener, self.interrupted)?;
         self.tell_profile(&engine);
         Ok(())
     }

@@ -478,6 +478,11 @@ fn the_declaration_of_arguments_is_sound_and_help_has_examples() {
     let (code, out, err) = run_with(&SPEC, &Files::new(), &["--help"], false);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("tiny \"The capital of France is\"") && out.contains("--temperature"), "{out}");
+    for command in cli::command(&SPEC).get_subcommands() {
+        let name = command.get_name();
+        let (code, out, _) = run_with(&SPEC, &Files::new(), &[name, "--help"], false);
+        assert!(code == 0 && out.contains("Examples:\n") && out.contains(&format!("tiny {name}")), "{out}");
+    }
 }
 
 #[test]
