@@ -5,17 +5,21 @@
 
 mod answer;
 mod answers;
+mod anthropic;
+mod api;
 mod body;
 mod connection;
 mod embeddings;
 mod error;
 mod fields;
+mod format;
 mod logprobs;
 mod messages;
 mod metrics;
 mod race;
 mod reply;
 mod request;
+mod responses;
 mod route;
 mod settings;
 mod stream;
