@@ -5,11 +5,14 @@
 
 mod answer;
 mod answers;
+mod anthropic;
+mod api;
 mod body;
 mod connection;
 mod embeddings;
 mod error;
 mod fields;
+mod format;
 mod logprobs;
 mod messages;
 mod metrics;
@@ -17,6 +20,7 @@ mod offline;
 mod race;
 mod reply;
 mod request;
+mod responses;
 mod route;
 mod settings;
 mod stream;
