@@ -10,20 +10,37 @@ use serde_json::Value;
 use crate::checks::run;
 use crate::models;
 
+/// The suites in `tests/clients/`, by the model that must be served. Only some chat templates know tools.
+const SUITES: [(&str, &[&str]); 2] = [
+    (
+        "smollm2.gguf",
+        &["openai_client.py", "structured.py", "embeddings.py", "responses.py", "anthropic_client.py"],
+    ),
+    ("qwen.gguf", &["tools.py"]),
+];
+/// What they need, from the package index.
+const PACKAGES: [&str; 3] = ["openai", "anthropic", "jsonschema"];
 /// The key that the server asks for.
 const KEY: &str = "key-of-the-test";
 
-/// Serves SmolLM2 by `forge serve` and runs the test suites in `tests/clients/` against it. The server must then end by SIGTERM, in good
-/// order.
+/// Serves models by `forge serve` and runs the test suites in `tests/clients/` against them. Each server must then end by SIGTERM, in
+/// good order.
 pub fn check() -> Result<()> {
     models::fetch()?;
     let python = environment()?;
-    let mut server = Server::start()?;
-    run(Command::new(python)
-        .args(["-W", "error", "tests/clients/openai_client.py"])
-        .env("SERVER_URL", &server.url)
-        .env("SERVER_KEY", KEY))?;
-    server.end()
+    for (model, suites) in SUITES {
+        let mut server = Server::start(model)?;
+        for suite in suites {
+            run(Command::new(&python)
+                .args(["-W", "error"])
+                .arg(Path::new("tests/clients").join(suite))
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("SERVER_URL", &server.url)
+                .env("SERVER_KEY", KEY))?;
+        }
+        server.end()?;
+    }
+    Ok(())
 }
 
 /// The Python of an environment in the target folder that has the clients.
@@ -34,14 +51,8 @@ fn environment() -> Result<PathBuf> {
     if !python.exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
-    run(Command::new(&python).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "openai",
-    ]))?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(Command::new(&python).args(install).args(PACKAGES))?;
     Ok(python)
 }
 
@@ -54,8 +65,9 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Result<Server> {
-        let model = models::files().next().context("no model is known")?;
+    /// Serves the model of this file name.
+    fn start(name: &str) -> Result<Server> {
+        let model = models::files().find(|file| file.ends_with(name)).context("the model is not known")?;
         run(Command::new("cargo").args(["build", "--quiet", "--package", "forgellm-cli"]))?;
         // Cargo, forge and the program each become the next one, so that this is the program's process in the end.
         let mut process = Command::new("cargo")

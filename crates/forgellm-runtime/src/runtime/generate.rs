@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
+use crate::runtime::guide::GuideError;
 use crate::runtime::sampling::{
     LogitBias, Sampler, SamplingError, SamplingParams, TokenLogprobs, check_logit, token_logprobs,
 };
@@ -112,6 +113,9 @@ pub enum GenerateError {
     /// No token could be chosen.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// The answer cannot be led any further.
+    #[error(transparent)]
+    Guide(#[from] GuideError),
     /// The engine broke its contract.
     #[error("the engine gave {got} where {wanted} was due; this is a bug in its device layer")]
     Contract {

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod conversation;
 pub mod engine;
 pub mod generate;
+pub mod guide;
 pub mod heap;
 pub mod open;
 pub mod pages;

@@ -9,6 +9,7 @@
 mod active;
 mod counters;
 mod kept;
+mod pool;
 mod prefix;
 mod queue;
 mod step;
@@ -21,7 +22,7 @@ use active::Active;
 pub use counters::Counters;
 pub(in crate::runtime) use kept::common_prefix;
 use kept::{Entry, Kept};
-pub use queue::{Finished, Job, Listener, Queue, SubmitError};
+pub use queue::{Chosen, Finished, Job, Listener, Queue, SubmitError};
 
 /// The engine's thread, from the queue to the listeners.
 pub struct Scheduler<'e, E> {

@@ -5,30 +5,41 @@
 
 mod answer;
 mod answers;
+mod anthropic;
+mod api;
 mod body;
 mod connection;
+mod embeddings;
 mod error;
 mod fields;
+mod format;
+mod logprobs;
+mod messages;
 mod metrics;
 mod offline;
 mod race;
 mod reply;
 mod request;
+mod responses;
 mod route;
 mod settings;
 mod stream;
+mod structured;
 mod tokens;
+mod tool_calls;
+mod tools;
 
 use std::hash::BuildHasher;
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::runtime::chat_template::ChatTemplate;
 use crate::runtime::engine::{Engine, EngineError};
+use crate::runtime::guide::{GuideError, Vocabulary};
 use crate::runtime::program::ProgramSpec;
 use crate::runtime::scheduler::{Counters, Queue, Scheduler};
 use crate::runtime::tokenizer::Tokenizer;
@@ -81,6 +92,8 @@ struct Service {
     spec: ProgramSpec,
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
+    /// Made when the first request needs it.
+    guides: OnceLock<Result<Vocabulary, GuideError>>,
     options: Options,
     /// Positions of a sequence.
     context: usize,
@@ -131,6 +144,7 @@ fn run<E: Engine, T: Send>(
         spec: model.spec,
         tokenizer: Arc::new(model.tokenizer),
         template: model.template,
+        guides: OnceLock::new(),
         options,
         context: engine.capacity().positions,
         vocab: engine.vocab(),

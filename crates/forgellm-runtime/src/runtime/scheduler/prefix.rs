@@ -32,9 +32,10 @@ impl<E: Engine> Scheduler<'_, E> {
     }
 
     fn attach(&mut self, index: usize) -> Result<(), EngineError> {
-        let sources = self.sources(index);
+        let embeds = self.active[index].embeds();
+        let sources = if embeds { Vec::new() } else { self.sources(index) };
         let best = sources.first().map_or(0, |source| source.common);
-        if self.is_on_its_way(index, best + WORTH_WAITING) {
+        if !embeds && self.is_on_its_way(index, best + WORTH_WAITING) {
             return Ok(());
         }
         let mut started = None;

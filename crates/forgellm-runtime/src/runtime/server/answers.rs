@@ -1,4 +1,4 @@
-//! `/v1/chat/completions` and `/v1/completions`, from the body of the request to the response.
+//! Answers, from the body of a request to the response, whichever API it is.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use hyper::{Response, StatusCode};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
-use crate::runtime::generate::FinishReason;
 use crate::runtime::scheduler::Job;
+use crate::runtime::server::Service;
 use crate::runtime::server::answer::{Answer, Event, EventKind};
+use crate::runtime::server::api::Api;
 use crate::runtime::server::body::{self, Body};
 use crate::runtime::server::error::ApiError;
+use crate::runtime::server::format::{Usage, Whole};
 use crate::runtime::server::race::{First, race};
-use crate::runtime::server::reply::{Api, Reply, Usage};
-use crate::runtime::server::request::{self, Asked};
+use crate::runtime::server::request::Asked;
 use crate::runtime::server::route::aside;
 use crate::runtime::server::stream::EventStream;
-use crate::runtime::server::{Service, unix_seconds};
 use crate::runtime::tokenizer::TextStream;
 
 /// Answers a request. Dropping the future ends the answers.
@@ -29,22 +29,7 @@ pub(super) async fn respond(
     let timeout = service.options.timeout;
     let deadline = Instant::now() + timeout;
     // Templates and tokenizers may take a while for long prompts.
-    let asked = aside(service, move |service| match api {
-        Api::Chat => request::chat(service, &body),
-        Api::Completion => request::completion(service, &body),
-    })
-    .await?;
-    let reply = Reply {
-        api,
-        id: service.fresh_id(match api {
-            Api::Chat => "chatcmpl",
-            Api::Completion => "cmpl",
-        }),
-        created: unix_seconds(),
-        model: service.spec.name,
-        fingerprint: format!("fp_{}", service.spec.plan_hash.get(..16).unwrap_or(service.spec.plan_hash)),
-        include_usage: asked.settings.include_usage,
-    };
+    let (asked, format) = aside(service, move |service| api.read(service, &body)).await?;
     let (choices, stream) = (asked.settings.choices, asked.settings.stream);
     let answers = asked.prompts.len() * choices;
     let mut events = submit(service, api, asked)?;
@@ -55,41 +40,41 @@ pub(super) async fn respond(
             Event { kind: EventKind::End(Err(error)), .. } => Err(error),
             first => {
                 let limit = (deadline, timeout);
-                let stream = EventStream::new(first, events, reply, answers, choices, limit);
+                let stream = EventStream::new(first, events, format, answers, choices, limit);
                 let body = Body::Events(Box::new(stream));
                 Ok(body::response(StatusCode::OK, "text/event-stream; charset=utf-8", body))
             }
         };
     }
-    let mut texts = vec![(String::new(), FinishReason::Interrupted); answers];
+    let mut wholes = vec![Whole::default(); answers];
     let mut usage = Usage::default();
     let mut open = answers;
     while open > 0 {
         let Event { choice, kind } = next(&mut events, deadline).await.ok_or_else(late)?;
-        let Some((whole, reason)) = texts.get_mut(choice) else { continue };
+        let Some(whole) = wholes.get_mut(choice) else { continue };
         match kind {
-            EventKind::Text(text) => whole.push_str(&text),
+            EventKind::Piece(piece) => whole.push(piece),
             EventKind::End(finished) => {
-                let finished = finished?;
-                *reason = finished.reason;
-                usage.add(&finished, choice.is_multiple_of(choices));
+                let ended = finished?;
+                usage.add(&ended.finished, choice.is_multiple_of(choices));
+                whole.ended = Some(ended);
                 open -= 1;
             }
         }
     }
-    Ok(body::json(StatusCode::OK, &reply.whole(&texts, usage)))
+    Ok(body::json(StatusCode::OK, &format.whole(&wholes, usage)))
 }
 
 /// Puts the answers into the queue; dropping the receiver ends them.
 fn submit(service: &Service, api: Api, asked: Asked) -> Result<UnboundedReceiver<Event>, ApiError> {
-    let Asked { settings, prompts } = asked;
+    let Asked { settings, guide, prompts } = asked;
     let (sender, events) = mpsc::unbounded_channel();
     let pairs = prompts.iter().flat_map(|prompt| (0..settings.choices).map(move |choice| (prompt, choice)));
     let jobs = pairs.enumerate().map(|(index, (prompt, choice))| {
         let tokenizer = service.tokenizer.clone();
         let text = match api {
-            Api::Chat => TextStream::beginning(tokenizer),
             Api::Completion => TextStream::continuation(tokenizer),
+            Api::Chat | Api::Messages | Api::Responses => TextStream::beginning(tokenizer),
         };
         let mut sampling = settings.sampling;
         // The answers to one prompt differ, and all repeat with the seed.
@@ -100,12 +85,16 @@ fn submit(service: &Service, api: Api, asked: Asked) -> Result<UnboundedReceiver
             max_tokens: settings.max_tokens.unwrap_or(usize::MAX),
             sampling,
             logit_bias: settings.logit_bias.clone(),
+            logprobs: settings.logprobs,
+            guide: guide.clone(),
+            embeds: false,
             end_ids,
             listener: Box::new(Answer::new(
                 index,
                 sender.clone(),
                 text,
                 &settings.stop,
+                settings.calls,
                 service.metrics.clone(),
             )),
         }

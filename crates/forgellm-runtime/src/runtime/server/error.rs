@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::engine::EngineError;
 use crate::runtime::generate::GenerateError;
+use crate::runtime::guide::GuideError;
 use crate::runtime::prompt::PromptError;
 use crate::runtime::sampling::SamplingError;
 use crate::runtime::scheduler::SubmitError;
@@ -90,6 +91,23 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// The same as Anthropic's API has it: `{"type": "error", "error": {type, message}}`.
+    pub fn anthropic_body(&self) -> Value {
+        let kind = match self.status.as_u16() {
+            401 => "authentication_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            503 => "overloaded_error",
+            504 => "timeout_error",
+            _ => "api_error",
+        };
+        json!({"type": "error", "error": {"type": kind, "message": self.message}})
+    }
+}
+
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> ApiError {
         match error {
@@ -108,6 +126,10 @@ impl From<SubmitError> for ApiError {
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> ApiError {
         let status = match error {
+            EngineError::NoHiddenState => {
+                let error = ApiError::param("model", error.to_string());
+                return error.with_code("unsupported_parameter");
+            }
             EngineError::DeviceLost(_) | EngineError::NoFreePage => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -125,6 +147,7 @@ impl From<GenerateError> for ApiError {
                 ApiError::prompt_too_long("prompt", tokens, room)
             }
             GenerateError::Sampling(error) => error.into(),
+            GenerateError::Guide(error) => error.into(),
             GenerateError::Contract { .. } => {
                 ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
@@ -137,6 +160,17 @@ impl From<SamplingError> for ApiError {
         match error.parameter() {
             Some(parameter) => ApiError::param(parameter, error.to_string()),
             None => ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+}
+
+impl From<GuideError> for ApiError {
+    fn from(error: GuideError) -> ApiError {
+        match error {
+            GuideError::Invalid { .. } | GuideError::Failed(_) => ApiError::invalid(error.to_string()),
+            GuideError::Vocabulary(_) => {
+                ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
         }
     }
 }

@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use crate::runtime::engine::Engine;
+use crate::runtime::server::api::Api;
 use crate::runtime::server::body::Body;
 use crate::runtime::server::connection::{LOOK, PROMPT_THREADS};
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::race::{First, race};
-use crate::runtime::server::reply::Api;
 use crate::runtime::server::{Model, Options, ServeError, Service, answers, run};
 
 /// Requests that are read ahead of those that are worked on, so that the engine never waits for one.

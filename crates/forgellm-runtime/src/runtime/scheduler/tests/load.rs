@@ -1,6 +1,7 @@
 //! Random jobs, arrivals, stops and departures, against each job alone.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use proptest::prelude::*;
 
