@@ -93,13 +93,16 @@ impl Guide {
 
 const NO_TOKEN: &str = "no token of the model can go on";
 
+/// Characters of a reason at most: some hold the whole grammar.
+const MOST_REASON: usize = 300;
+
 /// The first line says it; what follows are the library's inner states.
 fn failed(error: impl std::fmt::Display) -> GuideError {
     GuideError::Failed(first_line(&error.to_string()))
 }
 
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+    text.lines().next().unwrap_or_default().chars().take(MOST_REASON).collect()
 }
 
 #[cfg(test)]
