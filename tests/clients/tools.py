@@ -89,7 +89,7 @@ class Tools(unittest.TestCase):
     def test_anthropic(self):
         client = anthropic.Anthropic(base_url=URL, api_key=KEY, max_retries=0, timeout=120)
         tools = [{"name": name, "description": "A tool.", "input_schema": schema} for name, schema in SCHEMAS.items()]
-        options = {"model": MODEL, "tools": tools, "max_tokens": 200, "temperature": 0}
+        options = {"model": MODEL, "tools": tools, "max_tokens": 200, "extra_body": {"temperature": 0}}
         options["tool_choice"] = {"type": "tool", "name": "get_weather", "disable_parallel_tool_use": True}
         with client.messages.stream(messages=QUESTION, **options) as stream:
             message = stream.get_final_message()
