@@ -27,6 +27,9 @@ pub enum GuideError {
     /// Following it costs more than an answer may, or the follower failed.
     #[error("the answer's grammar cannot be followed any further: {0}; make it simpler")]
     Failed(String),
+    /// Nothing is left of what could come next.
+    #[error("`logit_bias`, or the model, rules out every token by which the answer could go on as it must")]
+    RuledOut,
     /// The tokenizer's tokens cannot be guided.
     #[error("this model's tokens cannot be guided: {0}")]
     Vocabulary(String),
