@@ -6,10 +6,12 @@ import anthropic
 from served import KEY, MODEL, QUESTION, URL, chat
 
 client = anthropic.Anthropic(base_url=URL, api_key=KEY, max_retries=0, timeout=120)
+# Newer clients have no name for it.
+GREEDY = {"temperature": 0}
 
 
 def ask(**options):
-    options = {"messages": QUESTION, "max_tokens": 24, "temperature": 0, **options}
+    options = {"messages": QUESTION, "max_tokens": 24, "extra_body": GREEDY, **options}
     return client.messages.create(model=MODEL, **options)
 
 
@@ -36,7 +38,7 @@ class Messages(unittest.TestCase):
 
     def test_stream(self):
         whole = ask()
-        options = {"messages": QUESTION, "max_tokens": 24, "temperature": 0}
+        options = {"messages": QUESTION, "max_tokens": 24, "extra_body": GREEDY}
         with client.messages.stream(model=MODEL, **options) as stream:
             pieces = list(stream.text_stream)
             final = stream.get_final_message()
@@ -49,7 +51,7 @@ class Messages(unittest.TestCase):
 
     def test_errors(self):
         with self.assertRaises(anthropic.BadRequestError) as caught:
-            ask(temperature=-1)
+            ask(extra_body={"temperature": -1})
         self.assertEqual(caught.exception.body["error"]["type"], "invalid_request_error")
         self.assertIn("temperature", caught.exception.message)
         with self.assertRaises(anthropic.NotFoundError):

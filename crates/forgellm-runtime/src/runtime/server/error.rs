@@ -167,6 +167,7 @@ impl From<SamplingError> for ApiError {
 impl From<GuideError> for ApiError {
     fn from(error: GuideError) -> ApiError {
         match error {
+            GuideError::RuledOut => ApiError::param("logit_bias", error.to_string()),
             GuideError::Invalid { .. } | GuideError::Failed(_) => ApiError::invalid(error.to_string()),
             GuideError::Vocabulary(_) => {
                 ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())

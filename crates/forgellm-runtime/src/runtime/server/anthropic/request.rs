@@ -8,10 +8,20 @@ use crate::runtime::server::error::ApiError;
 use crate::runtime::server::fields::{Fields, wrong_type};
 use crate::runtime::server::request::{Asked, chat_of, check_model, no_template};
 use crate::runtime::server::settings::Settings;
+use crate::runtime::server::structured::{Rule, named_schema};
 use crate::runtime::server::tools::{self, Choice, Tool, Tools};
 
 /// Fields that do not change what this server answers.
-const HARMLESS: [&str; 4] = ["metadata", "service_tier", "inference_geo", "container"];
+const HARMLESS: [&str; 8] = [
+    "metadata",
+    "service_tier",
+    "inference_geo",
+    "cache_control",
+    "diagnostics",
+    "speed",
+    "user_profile_id",
+    "workspace_id",
+];
 
 /// Reads a request: text, tools, and the settings that this server has.
 pub(super) fn read(service: &Service, body: &[u8]) -> Result<Asked, ApiError> {
@@ -42,14 +52,34 @@ pub(super) fn read(service: &Service, body: &[u8]) -> Result<Asked, ApiError> {
         stops.map(|stop| stop.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()
     })?;
     let tools = choose(tools(&mut fields)?, fields.take("tool_choice"))?;
+    let output = fields.take("output_config");
     let mut settings = Settings::read(&mut fields, &service.spec.sampling, service.vocab)?;
     settings.stop = stop.unwrap_or_default();
+    output_config(output, &mut settings.rule)?;
     if settings.max_tokens.is_none() {
         return Err(fields.missing("max_tokens"));
     }
     fields.finish()?;
     settings.use_tools(tools.as_ref(), template)?;
     chat_of(service, settings, &messages, tools.as_ref())
+}
+
+/// Reads `{"format": {"type": "json_schema", "schema"}}`.
+fn output_config(config: Option<Value>, rule: &mut Option<Rule>) -> Result<(), ApiError> {
+    let Some(config) = config else { return Ok(()) };
+    let mut config = Fields::of_value(config, "output_config")?;
+    if let Some(format) = config.take("format") {
+        let mut format = Fields::of_value(format, "output_config.format")?;
+        let kind = format.needed("type")?;
+        if kind != "json_schema" {
+            let message = format!("`output_config.format.type` must be \"json_schema\", and is {kind}");
+            return Err(ApiError::param("output_config.format.type", message).with_code("invalid_value"));
+        }
+        named_schema(&mut format, rule)?;
+        format.finish()?;
+    }
+    config.refuse("effort", |_| false)?;
+    config.finish()
 }
 
 /// Adds a message; results of tools become messages of their own.

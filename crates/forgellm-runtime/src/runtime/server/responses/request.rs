@@ -51,7 +51,7 @@ pub(super) fn read(service: &Service, body: &[u8]) -> Result<(Asked, Echo), ApiE
     fields.refuse("truncation", |value| value == "disabled")?;
     fields.refuse("tool_choice", |value| matches!(value.as_str(), Some("auto" | "none")))?;
     fields.refuse("top_logprobs", |value| value.as_u64() == Some(0))?;
-    fields.ignore(&["parallel_tool_calls", "max_tool_calls", "prompt_cache_options"]);
+    fields.ignore(&["parallel_tool_calls", "max_tool_calls"]);
     let text = fields.take("text");
     let mut settings = Settings::read(&mut fields, &service.spec.sampling, service.vocab)?;
     fields.finish()?;

@@ -41,6 +41,10 @@ fn a_message_is_answered() {
         assert_eq!(json["stop_reason"], if is_ended { "end_turn" } else { "max_tokens" });
         assert_eq!(json["usage"]["input_tokens"], prompt.len());
     }
+    let format = json!({"format": {"type": "json_schema", "schema": {"const": [1, 2]}}});
+    let json = server.post("/v1/messages", &body(json!({"output_config": format}))).json();
+    let value: Value = serde_json::from_str(json["content"][0]["text"].as_str().unwrap()).unwrap();
+    assert_eq!((value, &json["stop_reason"]), (json!([1, 2]), &json!("end_turn")));
     let stop = &text[3..5];
     let json = server.post("/v1/messages", &body(json!({"stop_sequences": ["never", stop]}))).json();
     assert_eq!((&json["stop_reason"], &json["stop_sequence"]), (&json!("stop_sequence"), &json!(stop)));
@@ -124,6 +128,11 @@ fn errors_of_messages_have_their_own_shape() {
         (json!({"tool_choice": {"type": "any"}}), "tool_choice"),
         (message(json!({"role": "assistant", "content": "Yes"})), "last message"),
         (message(json!({"role": "user", "content": [{"type": "image"}]})), "messages[0].content[0].type"),
+        (json!({"output_config": {"format": {"type": "xml"}}}), "output_config.format.type"),
+        (
+            json!({"output_config": {"format": {"type": "json_schema", "schema": 5}}}),
+            "output_config.format.schema",
+        ),
         (json!({"colour": 1}), "colour"),
     ] {
         let (status, error) = ask("s3cret", &body(extra));
