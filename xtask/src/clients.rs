@@ -1,4 +1,4 @@
-//! Clients of other people against a served model.
+//! Clients against a served model: those of other people, hostile ones, and many.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,23 +13,53 @@ use crate::models;
 /// The key that the server asks for.
 const KEY: &str = "key-of-the-test";
 
+/// Tests that start their own servers, since they need other limits or end them.
+const OWN_SERVERS: [&[&str]; 3] = [&["hostile.py"], &["load.py"], &["stream_times.py"]];
+
 /// Serves SmolLM2 by `forge serve` and runs the test suites in `tests/clients/` against it. The server must then end by SIGTERM, in good
 /// order.
 pub fn check() -> Result<()> {
     models::fetch()?;
     let python = environment()?;
     let mut server = Server::start()?;
-    run(Command::new(python)
+    run(Command::new(&python)
         .args(["-W", "error", "tests/clients/openai_client.py"])
         .env("SERVER_URL", &server.url)
         .env("SERVER_KEY", KEY))?;
-    server.end()
+    server.end()?;
+    for test in OWN_SERVERS {
+        run(&mut with_own_server(&python, test)?)?;
+    }
+    Ok(())
+}
+
+/// A script in `tests/clients/`, with its arguments, that is told how to start a server.
+pub fn with_own_server(python: &Path, script: &[&str]) -> Result<Command> {
+    let [name, arguments @ ..] = script else { bail!("no script is named") };
+    let mut command = Command::new(python);
+    command
+        .args(["-W", "error"])
+        .arg(Path::new("tests/clients").join(name))
+        .args(arguments)
+        .env("FORGE", target().join("debug").join("forge"))
+        .env("MODEL", absolute(&model()?)?)
+        // Imports leave no files in the tree.
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+}
+
+/// The model that is served.
+fn model() -> Result<PathBuf> {
+    models::files().next().context("no model is known")
 }
 
 /// The Python of an environment in the target folder that has the clients.
-fn environment() -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let folder = target.join("clients");
+pub fn environment() -> Result<PathBuf> {
+    let folder = target().join("clients");
     let python = folder.join("bin/python");
     if !python.exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
@@ -55,7 +85,7 @@ struct Server {
 
 impl Server {
     fn start() -> Result<Server> {
-        let model = models::files().next().context("no model is known")?;
+        let model = model()?;
         run(Command::new("cargo").args(["build", "--quiet", "--package", "forgellm-cli"]))?;
         // Cargo, forge and the program each become the next one, so that this is the program's process in the end.
         let mut process = Command::new("cargo")

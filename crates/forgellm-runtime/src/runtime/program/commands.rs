@@ -74,13 +74,14 @@ impl<E: Engine> Context<'_, '_, E> {
     fn serve(&mut self, arguments: &ServeArguments) -> Result<(), ProgramError> {
         // What is wrong with the address shows before the model is loaded; who connects meanwhile waits.
         let listener = serve::listen(arguments)?;
-        let options = serve::options(arguments);
+        let mut options = serve::options(arguments);
+        let trace = serve::trace(arguments, &mut options)?;
         let tokenizer = self.tokenizer()?;
         let template = prompt::chat_template(self.spec, &tokenizer)?;
         let kept = arguments.keep.unwrap_or(options.parallel);
         let mut engine = self.engine(0, options.parallel + kept)?;
         let model = server::Model { spec: *self.spec, tokenizer, template };
-        serve::run(
+        let served = serve::run(
             &mut engine,
             model,
             options,
@@ -88,7 +89,9 @@ impl<E: Engine> Context<'_, '_, E> {
             self.arguments.model.json,
             self.streams,
             self.interrupted,
-        )?;
+        );
+        let traced = trace.map_or(Ok(()), serve::TraceFile::finish);
+        served.and(traced)?;
         self.tell_profile(&engine);
         Ok(())
     }

@@ -3,8 +3,10 @@
 mod client;
 mod endpoints;
 mod limits;
+mod page;
 mod refusals;
 mod streams;
+mod trace;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -39,8 +41,10 @@ fn options() -> Options {
         queue: 8,
         api_key: None,
         body_limit: 10_000,
+        request_time: Duration::from_secs(20),
         timeout: Duration::from_secs(20),
         shutdown_time: Duration::from_secs(10),
+        trace: None,
     }
 }
 
