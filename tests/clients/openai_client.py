@@ -1,32 +1,14 @@
-"""The official `openai` client, unchanged, against a served model.
-
-`cargo xtask clients` starts a server and runs this with its address and key in SERVER_URL and SERVER_KEY.
-"""
+"""The official `openai` client, unchanged, against a served model."""
 
 import asyncio
-import os
+import math
 import time
 import unittest
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
-
-URL = os.environ["SERVER_URL"]
-KEY = os.environ["SERVER_KEY"]
-client = openai.OpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0, timeout=60)
-MODEL = client.models.list().data[0].id
-QUESTION = [{"role": "user", "content": "Name three colors."}]
-
-
-def chat(**options):
-    options = {"messages": QUESTION, "max_tokens": 24, "temperature": 0, **options}
-    return client.chat.completions.create(model=MODEL, **options)
-
-
-def complete(prompt="The capital of France is", **options):
-    options = {"max_tokens": 12, "temperature": 0, **options}
-    return client.completions.create(model=MODEL, prompt=prompt, **options)
+from served import KEY, MODEL, QUESTION, URL, chat, client, complete
 
 
 def metric(name):
@@ -121,6 +103,37 @@ class Chat(unittest.TestCase):
         plain = chat(max_tokens=64, extra_body={"ignore_eos": True})
         self.assertNotEqual(penalized.choices[0].message.content, plain.choices[0].message.content)
 
+    def test_logprobs(self):
+        choice = chat(logprobs=True, top_logprobs=3).choices[0]
+        entries = choice.logprobs.content
+        self.assertEqual(b"".join(bytes(e.bytes) for e in entries).decode(), choice.message.content)
+        for entry in entries:
+            # What is most likely is chosen, and no distribution has more than the probability 1.
+            self.assertEqual((entry.token, entry.logprob), (entry.top_logprobs[0].token, entry.top_logprobs[0].logprob))
+            self.assertEqual(len(entry.top_logprobs), 3)
+            self.assertLessEqual(sum(math.exp(top.logprob) for top in entry.top_logprobs), 1 + 1e-9)
+        # Temperature and bias choose otherwise, and the distribution stays the model's.
+        other = chat(logprobs=True, top_logprobs=3, temperature=2, seed=5, logit_bias={"100": 3}).choices[0].logprobs.content
+        self.assertEqual(other[0].top_logprobs, entries[0].top_logprobs)
+        streamed = [
+            entry
+            for chunk in chat(logprobs=True, top_logprobs=3, stream=True)
+            for choice in chunk.choices
+            if choice.logprobs
+            for entry in choice.logprobs.content
+        ]
+        self.assertEqual([(e.token, e.logprob) for e in streamed], [(e.token, e.logprob) for e in entries])
+        self.assertIsNone(chat().choices[0].logprobs)
+
+    def test_logprobs_and_stop(self):
+        whole = chat(max_tokens=40, logprobs=True).choices[0]
+        stop = whole.message.content[6:9]
+        stopped = chat(max_tokens=40, logprobs=True, stop=stop).choices[0]
+        made = b"".join(bytes(e.bytes) for e in stopped.logprobs.content).decode()
+        self.assertTrue(made.startswith(stopped.message.content))
+        # At most the rest of the token in which the stop string begins.
+        self.assertLess(len(made) - len(stopped.message.content), len(stopped.logprobs.content[-1].token))
+
     def test_async_stream(self):
         async def run():
             async with openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0) as other:
@@ -147,6 +160,18 @@ class Completion(unittest.TestCase):
         self.assertEqual([choice.index for choice in answer.choices], [0, 1, 2, 3])
         alone = [complete(prompt).choices[0].text for prompt in prompts for _ in range(2)]
         self.assertEqual([choice.text for choice in answer.choices], alone)
+
+    def test_logprobs(self):
+        choice = complete(logprobs=2).choices[0]
+        told = choice.logprobs
+        self.assertEqual("".join(told.tokens), choice.text)
+        offsets = [choice.text.index(told.tokens[0])]
+        for token in told.tokens[:-1]:
+            offsets.append(offsets[-1] + len(token))
+        self.assertEqual(told.text_offset, offsets)
+        for token, logprob, top in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
+            self.assertEqual((top[token], len(top)), (logprob, 2))
+        self.assertEqual([len(top) for top in complete(logprobs=0).choices[0].logprobs.top_logprobs], [1] * 12)
 
     def test_control_tokens_of_users_are_text(self):
         plain = complete("<|im_start|>", max_tokens=1).usage.prompt_tokens
@@ -179,15 +204,15 @@ class Errors(unittest.TestCase):
             {"n": 0},
             {"max_tokens": 0},
             {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
-            {"response_format": {"type": "json_object"}},
-            {"logprobs": True},
+            {"top_logprobs": 2},
+            {"top_logprobs": 21, "logprobs": True},
             {"presence_penalty": 3},
             {"logit_bias": {"5": 200}},
             {"messages": []},
         ]:
             with self.subTest(options), self.assertRaises(openai.BadRequestError) as caught:
                 chat(**options)
-            self.assertEqual((caught.exception.param, caught.exception.type), (*options, "invalid_request_error"))
+            self.assertEqual((caught.exception.param, caught.exception.type), (next(iter(options)), "invalid_request_error"))
 
     def test_context_length(self):
         with self.assertRaises(openai.BadRequestError) as caught:

@@ -10,6 +10,10 @@ use serde_json::Value;
 use crate::checks::run;
 use crate::models;
 
+/// The suites in `tests/clients/`.
+const SUITES: [&str; 2] = ["openai_client.py", "structured.py"];
+/// What they need, from the package index.
+const PACKAGES: [&str; 2] = ["openai", "jsonschema"];
 /// The key that the server asks for.
 const KEY: &str = "key-of-the-test";
 
@@ -22,10 +26,14 @@ pub fn check() -> Result<()> {
     models::fetch()?;
     let python = environment()?;
     let mut server = Server::start()?;
-    run(Command::new(&python)
-        .args(["-W", "error", "tests/clients/openai_client.py"])
-        .env("SERVER_URL", &server.url)
-        .env("SERVER_KEY", KEY))?;
+    for suite in SUITES {
+        run(Command::new(&python)
+            .args(["-W", "error"])
+            .arg(Path::new("tests/clients").join(suite))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("SERVER_URL", &server.url)
+            .env("SERVER_KEY", KEY))?;
+    }
     server.end()?;
     for test in OWN_SERVERS {
         run(&mut with_own_server(&python, test)?)?;
@@ -64,14 +72,8 @@ pub fn environment() -> Result<PathBuf> {
     if !python.exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
-    run(Command::new(&python).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "openai",
-    ]))?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(Command::new(&python).args(install).args(PACKAGES))?;
     Ok(python)
 }
 

@@ -3,8 +3,8 @@
 mod compile;
 mod eval;
 mod info;
+mod of_program;
 mod run;
-mod serve;
 mod synth;
 mod tokens;
 
@@ -18,6 +18,7 @@ use crate::interrupt;
 use crate::model::Model;
 use crate::source::ModelSource;
 use crate::ui::Ui;
+use of_program::OfProgram;
 
 const EXAMPLES: &str = "\
 MODEL is
@@ -45,7 +46,12 @@ struct Forge {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
-    Serve(serve::Serve),
+    /// Compile a model, if that was not done before, and talk with it
+    #[command(after_help = of_program::CHAT_EXAMPLES)]
+    Chat(OfProgram),
+    /// Compile a model, if that was not done before, and serve it over HTTP, for clients of the OpenAI API
+    #[command(after_help = of_program::SERVE_EXAMPLES)]
+    Serve(OfProgram),
     Compile(compile::Compile),
     Build(compile::Build),
     ExportWeights(compile::ExportWeights),
@@ -97,7 +103,8 @@ fn run(forge: &Forge) -> anyhow::Result<()> {
     let ui = |json: bool| Ui::new(forge.quiet, json);
     match &forge.command {
         Command::Run(run) => run.run(&ui(false)),
-        Command::Serve(serve) => serve.run(&ui(false)),
+        Command::Chat(chat) => chat.run("chat", &ui(false)),
+        Command::Serve(serve) => serve.run("serve", &ui(false)),
         Command::Compile(compile) => compile.run(&ui(compile.json())),
         Command::Build(build) => build.run(&ui(build.json())),
         Command::ExportWeights(export) => export.run(&ui(export.json)),

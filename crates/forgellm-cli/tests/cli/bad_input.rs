@@ -49,7 +49,7 @@ fn every_command_has_help_with_an_example() {
         assert!(help.contains(&format!("forge {name} ")) && help.contains("Examples:"), "{help}");
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert!(count >= 9, "the help names {count} commands");
 }
 
 #[test]

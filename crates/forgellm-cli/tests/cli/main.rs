@@ -1,6 +1,8 @@
 //! The `forge` program from outside: exit codes, messages, and what is left on disk.
 
 mod bad_input;
+#[cfg(unix)]
+mod chat;
 mod forge;
 #[cfg(unix)]
 mod golden;

@@ -26,12 +26,30 @@ pub struct Message {
     pub role: String,
     /// The text.
     pub content: String,
+    /// Calls of tools, in a message of the assistant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// Which call a message of the role `tool` gives the result of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Its id.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// What it is called with, by name.
+    pub arguments: serde_json::Value,
 }
 
 impl Message {
     /// A message.
     pub fn new(role: &str, content: &str) -> Message {
-        Message { role: role.to_owned(), content: content.to_owned() }
+        let (role, content) = (role.to_owned(), content.to_owned());
+        Message { role, content, tool_calls: Vec::new(), tool_call_id: None }
     }
 }
 
@@ -111,19 +129,35 @@ impl ChatTemplate {
         })
     }
 
+    /// Whether the template looks at this variable: `tools`, `tool_calls`.
+    pub fn knows(&self, variable: &str) -> bool {
+        self.environment.get_template(NAME).is_ok_and(|template| template.source().contains(variable))
+    }
+
     /// Renders the messages; with `add_generation_prompt` the prompt ends where the assistant's answer begins.
     pub fn render(
         &self,
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<Vec<Segment>, ChatTemplateError> {
-        let plain = self.render_text(messages, add_generation_prompt)?;
-        let Some(token) = self.marker.first_token(messages) else {
+        self.render_with_tools(messages, &[], add_generation_prompt)
+    }
+
+    /// [`ChatTemplate::render`] with tools that the model may call: JSON as the OpenAI API has them.
+    pub fn render_with_tools(
+        &self,
+        messages: &[Message],
+        tools: &[serde_json::Value],
+        add_generation_prompt: bool,
+    ) -> Result<Vec<Segment>, ChatTemplateError> {
+        let plain = self.text(messages, tools, add_generation_prompt)?;
+        let Some(token) = self.marker.first_token(messages, tools) else {
             return Ok(vec![Segment { text: plain, origin: Origin::Template }]);
         };
         let refused = || ChatTemplateError::ControlText(token.to_owned());
-        let marked = self.marker.mark(messages).map_err(|NoMarkLeft| refused())?;
-        let text = self.render_text(&marked.messages, add_generation_prompt).map_err(|_| refused())?;
+        let marked = self.marker.mark(messages, tools).map_err(|NoMarkLeft| refused())?;
+        let text =
+            self.text(&marked.messages, &marked.tools, add_generation_prompt).map_err(|_| refused())?;
         let segments = self.marker.split(&text, &marked);
         let joined: String = segments.iter().map(|segment| segment.text.as_str()).collect();
         if joined == plain { Ok(segments) } else { Err(refused()) }
@@ -135,20 +169,66 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, ChatTemplateError> {
+        self.text(messages, &[], add_generation_prompt)
+    }
+
+    fn text(
+        &self,
+        messages: &[Message],
+        tools: &[serde_json::Value],
+        add_generation_prompt: bool,
+    ) -> Result<String, ChatTemplateError> {
         let render_error = |error: minijinja::Error| ChatTemplateError::Render(describe(&error));
         let template = self.environment.get_template(NAME).map_err(render_error)?;
         let none = Value::from(());
-        let message = |message: &Message| context! { role => message.role.as_str(), content => message.content.as_str() };
         template
             .render(context! {
-                messages => messages.iter().map(message).collect::<Vec<Value>>(),
+                messages => messages.iter().map(for_template).collect::<Vec<Value>>(),
                 add_generation_prompt => add_generation_prompt,
-                tools => none.clone(),
+                tools => if tools.is_empty() { none.clone() } else { tools.iter().map(of_json).collect() },
                 documents => none,
                 bos_token => self.bos.as_deref().unwrap_or(""),
                 eos_token => self.eos.as_deref().unwrap_or(""),
             })
             .map_err(render_error)
+    }
+}
+
+/// A message as transformers hands it to a template: what it has not is not defined.
+fn for_template(message: &Message) -> Value {
+    let mut fields = vec![
+        ("role", Value::from(message.role.as_str())),
+        ("content", Value::from(message.content.as_str())),
+    ];
+    if !message.tool_calls.is_empty() {
+        let call = |call: &ToolCall| {
+            let arguments = of_json(&call.arguments);
+            let function = context! { name => call.name.as_str(), arguments => arguments };
+            context! { id => call.id.as_str(), type => "function", function => function }
+        };
+        fields.push(("tool_calls", message.tool_calls.iter().map(call).collect()));
+    }
+    if let Some(id) = &message.tool_call_id {
+        fields.push(("tool_call_id", Value::from(id.as_str())));
+    }
+    Value::from_pairs(fields)
+}
+
+/// JSON for a template, the fields of objects in their order.
+fn of_json(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(value) => Value::from(*value),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::from(number),
+            (None, Some(number)) => Value::from(number),
+            (None, None) => Value::from(number.as_f64().unwrap_or_default()),
+        },
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Array(values) => values.iter().map(of_json).collect(),
+        serde_json::Value::Object(map) => {
+            Value::from_pairs(map.iter().map(|(key, value)| (key.as_str(), of_json(value))))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The arguments of a program. Help text, parsing and checks all come from these declarations.
 
+mod chat;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +12,7 @@ use crate::runtime::open::KvFormat;
 use crate::runtime::program::ProgramSpec;
 use crate::runtime::sampling::SamplingParams;
 use crate::runtime::tokenizer::{NotAnId, parse_ids};
+pub use chat::ChatArguments;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -218,6 +221,8 @@ impl SamplingArguments {
 /// What a program can do besides continuing a prompt.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Talk with the model
+    Chat(ChatArguments),
     /// Score a text file: how well the model predicts it
     Perplexity {
         /// The text; `-` is standard input
@@ -326,7 +331,14 @@ pub fn parse(
 /// The declaration of all arguments, for this model.
 pub fn command(spec: &ProgramSpec) -> clap::Command {
     let about = format!("{} ({}), compiled for {} by ForgeLLM", spec.name, spec.architecture, spec.target);
-    Arguments::command().name(spec.name).about(about).after_help(EXAMPLES.replace("{name}", spec.name))
+    let with_name = |text: &str| text.replace("{name}", spec.name);
+    let command = Arguments::command().name(spec.name).about(about).after_help(with_name(EXAMPLES));
+    command.mut_subcommands(|command| {
+        match command.get_after_help().map(|help| with_name(&help.to_string())) {
+            Some(help) => command.after_help(help),
+            None => command,
+        }
+    })
 }
 
 fn id_list(text: &str) -> Result<IdList, NotAnId> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::runtime::engine::{Engine, EngineError, Row, RowResult, SequenceId, Token, Want};
+use crate::runtime::guide::GuideError;
 use crate::runtime::sampling::{
     LogitBias, Sampler, SamplingError, SamplingParams, TokenLogprobs, check_logit, token_logprobs,
 };
@@ -18,6 +19,8 @@ pub(in crate::runtime) use decode::Decoder;
 /// What to continue, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
+    /// Token ids that the sequence holds already, where penalties are to know of them.
+    pub held: &'a [u32],
     /// Token ids that come next in the sequence; at least one.
     pub prompt: &'a [u32],
     /// The answer ends after this many tokens.
@@ -110,6 +113,9 @@ pub enum GenerateError {
     /// No token could be chosen.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// The answer cannot be led any further.
+    #[error(transparent)]
+    Guide(#[from] GuideError),
     /// The engine broke its contract.
     #[error("the engine gave {got} where {wanted} was due; this is a bug in its device layer")]
     Contract {
@@ -137,6 +143,7 @@ pub fn generate<E: Engine>(
     let mut sampler = Sampler::new(request.sampling)?.with_bias(bias);
     let only_best = sampler.is_plain_greedy() && request.logprobs.is_none();
     let want = if only_best { Want::Top(1) } else { Want::Logits };
+    let known = [request.held, request.prompt].concat();
     let mut ids = Vec::new();
     let mut logprobs = Vec::new();
     let mut stats = Stats { prompt_tokens: request.prompt.len(), ..Stats::default() };
@@ -155,7 +162,7 @@ pub fn generate<E: Engine>(
         if ids.len() >= request.max_tokens {
             return Ok(FinishReason::Length);
         }
-        let token = choose(&mut sampler, &result, request.prompt, &ids)?;
+        let token = choose(&mut sampler, &result, &known, &ids)?;
         if stats.generated_tokens == 0 {
             stats.time_to_first_token = start.elapsed();
             first_token = Instant::now();

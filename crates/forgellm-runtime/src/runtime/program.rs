@@ -1,9 +1,11 @@
 //! The program itself: what the compiler knows about the model, and the way from arguments to an exit code.
 
 mod answer;
+mod chat;
 mod commands;
 mod error;
 mod files;
+mod interrupt;
 mod notice;
 mod report;
 mod serve;
@@ -11,7 +13,7 @@ mod serve;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use crate::runtime::cli;
 use crate::runtime::engine::Engine;
@@ -63,19 +65,9 @@ pub struct ProgramSpec {
 
 /// The whole program; `open` is the device layer's.
 pub fn main<E: Engine>(spec: &ProgramSpec, open: fn(&OpenOptions) -> Result<E, OpenError>) -> ExitCode {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    let handler = || {
-        // A second Ctrl-C does not wait for the step to end.
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(error::EXIT_INTERRUPTED));
-        }
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        // Without the handler Ctrl-C still ends the program, if less tidily.
-        let _ = writeln!(io::stderr(), "warning: cannot handle Ctrl-C: {error}");
-    }
+    let interrupted = interrupt::install();
     let mut streams = Streams { out: &mut io::stdout().lock(), err: &mut io::stderr() };
-    let code = run(spec, open, std::env::args_os(), &mut streams, &INTERRUPTED);
+    let code = run(spec, open, std::env::args_os(), &mut streams, interrupted);
     ExitCode::from(code)
 }
 

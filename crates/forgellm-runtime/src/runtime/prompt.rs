@@ -35,7 +35,18 @@ pub fn chat(
     template: &ChatTemplate,
     messages: &[Message],
 ) -> Result<Vec<u32>, PromptError> {
-    let segments = template.render(messages, true)?;
+    chat_with_tools(spec, tokenizer, template, messages, &[])
+}
+
+/// [`chat`] with tools that the model may call, as [`ChatTemplate::render_with_tools`] takes them.
+pub fn chat_with_tools(
+    spec: &ProgramSpec,
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    tools: &[serde_json::Value],
+) -> Result<Vec<u32>, PromptError> {
+    let segments = template.render_with_tools(messages, tools, true)?;
     let segments: Vec<(Special, &str)> = segments
         .iter()
         .map(|segment| match segment.origin {

@@ -9,6 +9,7 @@
 mod active;
 mod counters;
 mod kept;
+mod pool;
 mod prefix;
 mod queue;
 mod step;
@@ -19,8 +20,9 @@ use crate::runtime::engine::{Engine, EngineError, SequenceId};
 use crate::runtime::generate::{FinishReason, GenerateError};
 use active::Active;
 pub use counters::Counters;
+pub(in crate::runtime) use kept::common_prefix;
 use kept::{Entry, Kept};
-pub use queue::{Finished, Job, Listener, Queue, SubmitError};
+pub use queue::{Chosen, Finished, Job, Listener, Queue, SubmitError};
 
 /// The engine's thread, from the queue to the listeners.
 pub struct Scheduler<'e, E> {

@@ -7,8 +7,11 @@ mod answer;
 mod answers;
 mod body;
 mod connection;
+mod embeddings;
 mod error;
 mod fields;
+mod logprobs;
+mod messages;
 mod metrics;
 mod page;
 mod race;
@@ -18,19 +21,23 @@ mod request;
 mod route;
 mod settings;
 mod stream;
+mod structured;
 mod tokens;
+mod tool_calls;
+mod tools;
 pub mod trace;
 
 use std::hash::BuildHasher;
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::runtime::chat_template::ChatTemplate;
 use crate::runtime::engine::{Engine, EngineError};
+use crate::runtime::guide::{GuideError, Vocabulary};
 use crate::runtime::program::ProgramSpec;
 use crate::runtime::scheduler::{Counters, Queue, Scheduler};
 use crate::runtime::tokenizer::Tokenizer;
@@ -87,6 +94,8 @@ struct Service {
     spec: ProgramSpec,
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
+    /// Made when the first request needs it.
+    guides: OnceLock<Result<Vocabulary, GuideError>>,
     options: Options,
     /// Positions of a sequence.
     context: usize,
@@ -112,6 +121,7 @@ impl Service {
             spec: model.spec,
             tokenizer: Arc::new(model.tokenizer),
             template: model.template,
+            guides: OnceLock::new(),
             options,
             context,
             vocab,

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::runtime::chat_template::{Message, Origin, Segment};
+use serde_json::Value;
+
+use crate::runtime::chat_template::{Message, Origin, Segment, ToolCall};
 
 /// Private-use characters, one of which becomes the mark.
 const MARKS: std::ops::RangeInclusive<char> = '\u{f0000}'..='\u{ffffd}';
@@ -20,6 +22,7 @@ pub(super) struct Marker {
 /// Messages with marks in them.
 pub(super) struct Marked {
     pub(super) messages: Vec<Message>,
+    pub(super) tools: Vec<Value>,
     mark: char,
 }
 
@@ -39,26 +42,34 @@ impl Marker {
         }
     }
 
-    /// The text of the first control token in the messages.
-    pub(super) fn first_token<'m>(&self, messages: &'m [Message]) -> Option<&'m str> {
-        texts(messages).find_map(|text| self.tokens_in(text).next().map(|span| &text[span]))
+    /// The text of the first control token in the messages or tools.
+    pub(super) fn first_token<'m>(&self, messages: &'m [Message], tools: &'m [Value]) -> Option<&'m str> {
+        texts(messages, tools)
+            .into_iter()
+            .find_map(|text| self.tokens_in(text).next().map(|span| &text[span]))
     }
 
-    /// The messages with every control-token text broken by a mark.
-    pub(super) fn mark(&self, messages: &[Message]) -> Result<Marked, NoMarkLeft> {
+    /// Messages and tools with every control-token text broken by a mark.
+    pub(super) fn mark(&self, messages: &[Message], tools: &[Value]) -> Result<Marked, NoMarkLeft> {
         let mut taken = self.template_marks.clone();
-        for text in texts(messages) {
+        for text in texts(messages, tools) {
             taken.extend(text.chars().filter(|character| MARKS.contains(character)));
         }
         let mark = MARKS.into_iter().find(|mark| !taken.contains(mark)).ok_or(NoMarkLeft)?;
-        let messages = messages
-            .iter()
-            .map(|message| Message {
-                role: self.mark_text(&message.role, mark),
-                content: self.mark_text(&message.content, mark),
-            })
-            .collect();
-        Ok(Marked { messages, mark })
+        let call = |call: &ToolCall| ToolCall {
+            id: self.mark_text(&call.id, mark),
+            name: self.mark_text(&call.name, mark),
+            arguments: self.mark_value(&call.arguments, mark),
+        };
+        let message = |message: &Message| Message {
+            role: self.mark_text(&message.role, mark),
+            content: self.mark_text(&message.content, mark),
+            tool_calls: message.tool_calls.iter().map(call).collect(),
+            tool_call_id: message.tool_call_id.as_ref().map(|id| self.mark_text(id, mark)),
+        };
+        let messages = messages.iter().map(message).collect();
+        let tools = tools.iter().map(|tool| self.mark_value(tool, mark)).collect();
+        Ok(Marked { messages, tools, mark })
     }
 
     /// Takes the marks out of a rendered prompt; what they stood in becomes segments of the user.
@@ -95,6 +106,20 @@ impl Marker {
         segments
     }
 
+    fn mark_value(&self, value: &Value, mark: char) -> Value {
+        match value {
+            Value::String(text) => Value::from(self.mark_text(text, mark)),
+            Value::Array(values) => values.iter().map(|value| self.mark_value(value, mark)).collect(),
+            Value::Object(map) => {
+                let entry = |(key, value): (&String, &Value)| {
+                    (self.mark_text(key, mark), self.mark_value(value, mark))
+                };
+                map.iter().map(entry).collect()
+            }
+            other => other.clone(),
+        }
+    }
+
     fn mark_text(&self, text: &str, mark: char) -> String {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
@@ -121,8 +146,33 @@ impl Marker {
     }
 }
 
-fn texts(messages: &[Message]) -> impl Iterator<Item = &str> {
-    messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()])
+/// All texts of messages and tools.
+fn texts<'m>(messages: &'m [Message], tools: &'m [Value]) -> Vec<&'m str> {
+    let mut texts = Vec::new();
+    for message in messages {
+        texts.extend([message.role.as_str(), message.content.as_str()]);
+        texts.extend(message.tool_call_id.as_deref());
+        for call in &message.tool_calls {
+            texts.extend([call.id.as_str(), call.name.as_str()]);
+            add_texts(&call.arguments, &mut texts);
+        }
+    }
+    tools.iter().for_each(|tool| add_texts(tool, &mut texts));
+    texts
+}
+
+fn add_texts<'v>(value: &'v Value, texts: &mut Vec<&'v str>) {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(values) => values.iter().for_each(|value| add_texts(value, texts)),
+        Value::Object(map) => {
+            for (key, value) in map {
+                texts.push(key);
+                add_texts(value, texts);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The end of the character at `start`.

@@ -12,6 +12,7 @@ fn engine(positions: usize, rows: usize) -> Automaton {
 
 fn request(max_tokens: usize) -> Request<'static> {
     Request {
+        held: &[],
         prompt: &PROMPT,
         max_tokens,
         sampling: SamplingParams::GREEDY,

@@ -28,12 +28,12 @@ use crate::runtime::weights::{Expected, Weights};
 const DEFAULT_MAX_TOKENS: usize = 256;
 
 /// Everything that a command works with.
-struct Context<'a, 's, E> {
-    spec: &'a ProgramSpec,
+pub(super) struct Context<'a, 's, E> {
+    pub(super) spec: &'a ProgramSpec,
     open: fn(&OpenOptions) -> Result<E, OpenError>,
-    arguments: &'a Arguments,
-    streams: &'a mut Streams<'s>,
-    interrupted: &'a AtomicBool,
+    pub(super) arguments: &'a Arguments,
+    pub(super) streams: &'a mut Streams<'s>,
+    pub(super) interrupted: &'a AtomicBool,
 }
 
 /// Runs the command that the arguments name.
@@ -48,6 +48,7 @@ pub(super) fn run<E: Engine>(
     match &arguments.command {
         None if arguments.server.serve => context.serve(&arguments.server.options),
         None => context.generate(&arguments.generate),
+        Some(Command::Chat(options)) => context.chat(options),
         Some(Command::Serve(options)) => context.serve(options),
         Some(Command::Perplexity { file }) => {
             let text = files::read(file)?;
@@ -119,6 +120,7 @@ impl<E: Engine> Context<'_, '_, E> {
             if self.arguments.model.json { None } else { Some(&mut *self.streams.out) };
         let mut answer = Answer::new(decoder, &arguments.stop, out);
         let request = Request {
+            held: &[],
             prompt: &ids,
             max_tokens,
             sampling,
@@ -285,13 +287,13 @@ impl<E: Engine> Context<'_, '_, E> {
         if self.arguments.model.json { self.print_json(&json!({ "text": text })) } else { self.print(&text) }
     }
 
-    fn tokenizer(&self) -> Result<Tokenizer, ProgramError> {
+    pub(super) fn tokenizer(&self) -> Result<Tokenizer, ProgramError> {
         let _notice = Notice::new("loading the tokenizer", self.arguments.generate.quiet);
         Ok(Tokenizer::from_file(files::tokenizer(self.spec, self.arguments)?)?)
     }
 
     /// Opens the model for sequences of at least `positions` positions, as far as the model goes, or as the user says.
-    fn engine(&self, positions: usize, sequences: usize) -> Result<E, ProgramError> {
+    pub(super) fn engine(&self, positions: usize, sequences: usize) -> Result<E, ProgramError> {
         let (spec, model) = (self.spec, &self.arguments.model);
         let wanted = positions.min(spec.max_context).max(spec.default_context);
         let context = model.context.unwrap_or(wanted);
@@ -328,7 +330,7 @@ impl<E: Engine> Context<'_, '_, E> {
         let _ = writeln!(self.streams.err, "{line}");
     }
 
-    fn tell_profile(&mut self, engine: &E) {
+    pub(super) fn tell_profile(&mut self, engine: &E) {
         if self.arguments.model.profile {
             let entries = engine.profile();
             let text = if entries.is_empty() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::generate::GenerateError;
 use crate::runtime::open::OpenError;
+use crate::runtime::program::chat::NoCommand;
 use crate::runtime::prompt::PromptError;
 use crate::runtime::sampling::SamplingError;
 use crate::runtime::server::ServeError;
@@ -31,6 +32,37 @@ pub enum ProgramError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file that the user named cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file holds no conversation.
+    #[error(
+        "{path} holds no conversation: {reason}; it must be a list of messages with `role` and `content`"
+    )]
+    Conversation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A conversation has outgrown the context.
+    #[error(
+        "the conversation has {tokens} tokens with this message, and the context holds {room}: begin anew with /reset, send less, or start with a larger --context"
+    )]
+    ConversationTooLong {
+        /// Tokens of the conversation.
+        tokens: usize,
+        /// Positions of the context.
+        room: usize,
+    },
+    /// What was typed at a chat's prompt is no command.
+    #[error(transparent)]
+    NoCommand(#[from] NoCommand),
     /// A file of the program is not where it should be.
     #[error("there is no {what} file {name} in {places}; put it beside the program or name it with {option}")]
     FileNotFound {
@@ -112,7 +144,9 @@ impl ProgramError {
     /// The exit code: 1 failure, 2 usage, 130 interrupted; 0 if only the reader of our output has left.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ProgramError::Usage(_) | ProgramError::Open(OpenError::Option { .. }) => EXIT_USAGE,
+            ProgramError::Usage(_)
+            | ProgramError::NoCommand(_)
+            | ProgramError::Open(OpenError::Option { .. }) => EXIT_USAGE,
             ProgramError::Sampling(error) if error.parameter().is_some() => EXIT_USAGE,
             ProgramError::Interrupted | ProgramError::Generate(GenerateError::Interrupted) => {
                 EXIT_INTERRUPTED

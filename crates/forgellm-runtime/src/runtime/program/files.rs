@@ -45,6 +45,19 @@ pub(super) fn read(path: &Path) -> Result<String, ProgramError> {
     fs::read_to_string(path).map_err(|source| ProgramError::Input { path: path.to_owned(), source })
 }
 
+/// Writes a file that appears whole or not at all.
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), ProgramError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = path.with_file_name(name);
+    let written = fs::write(&new, content).and_then(|()| fs::rename(&new, path));
+    written.map_err(|source| {
+        // What is left of it is of no use.
+        let _ = fs::remove_file(&new);
+        ProgramError::Write { path: path.to_owned(), source }
+    })
+}
+
 /// All of standard input.
 pub(super) fn read_standard_input() -> Result<String, ProgramError> {
     let mut text = String::new();

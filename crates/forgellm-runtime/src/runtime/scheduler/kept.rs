@@ -55,6 +55,6 @@ impl Kept {
 }
 
 /// How many tokens both begin with.
-pub(super) fn common_prefix(a: &[u32], b: &[u32]) -> usize {
+pub(in crate::runtime) fn common_prefix(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

@@ -1,8 +1,7 @@
 //! What of a prompt another sequence has run already.
 
 use crate::runtime::engine::{Engine, EngineError, SequenceId};
-use crate::runtime::scheduler::Scheduler;
-use crate::runtime::scheduler::kept::common_prefix;
+use crate::runtime::scheduler::{Scheduler, common_prefix};
 
 /// An answer waits for another one's prompt if that spares it at least so many tokens; for fewer, sharing steps is as fast.
 const WORTH_WAITING: usize = 16;
@@ -33,9 +32,10 @@ impl<E: Engine> Scheduler<'_, E> {
     }
 
     fn attach(&mut self, index: usize) -> Result<(), EngineError> {
-        let sources = self.sources(index);
+        let embeds = self.active[index].embeds();
+        let sources = if embeds { Vec::new() } else { self.sources(index) };
         let best = sources.first().map_or(0, |source| source.common);
-        if self.is_on_its_way(index, best + WORTH_WAITING) {
+        if !embeds && self.is_on_its_way(index, best + WORTH_WAITING) {
             return Ok(());
         }
         let mut started = None;

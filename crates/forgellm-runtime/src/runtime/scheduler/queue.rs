@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use crate::runtime::engine::EngineError;
 use crate::runtime::generate::{FinishReason, GenerateError};
-use crate::runtime::sampling::{LogitBias, SamplingParams};
+use crate::runtime::guide::Guide;
+use crate::runtime::sampling::{LogitBias, SamplingParams, TokenLogprobs};
 
 /// One answer that is asked for.
 pub struct Job {
@@ -19,6 +20,12 @@ pub struct Job {
     pub sampling: SamplingParams,
     /// What is added to the logits of single tokens.
     pub logit_bias: LogitBias,
+    /// Whether log-probabilities are wanted, and of how many of the most likely tokens beside each chosen one.
+    pub logprobs: Option<usize>,
+    /// What the answer must follow, at its beginning.
+    pub guide: Option<Guide>,
+    /// Whether, instead of an answer, the mean hidden state of the prompt is wanted.
+    pub embeds: bool,
     /// Ids that end the answer; they do not belong to it.
     pub end_ids: Vec<u32>,
     /// Who hears of it.
@@ -27,14 +34,28 @@ pub struct Job {
 
 /// Who waits for an answer. Called on the engine's thread, so it must never wait for anything.
 pub trait Listener: Send {
-    /// The next token of the answer, and when it was chosen; `Break` ends the answer with [`FinishReason::Stop`].
-    fn token(&mut self, token: u32, at: Instant) -> ControlFlow<()>;
+    /// The next token of the answer; `Break` ends the answer with [`FinishReason::Stop`].
+    fn token(&mut self, chosen: Chosen) -> ControlFlow<()>;
+
+    /// The mean hidden state of the prompt, of a job that wants it; then comes the end.
+    fn embedding(&mut self, _embedding: Vec<f32>) {}
 
     /// The end, called once, but for a listener that is gone.
     fn end(self: Box<Self>, outcome: Result<Finished, GenerateError>);
 
     /// Whether nobody waits any more; the answer is then dropped before the next step.
     fn is_gone(&self) -> bool;
+}
+
+/// A token of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// Its id.
+    pub token: u32,
+    /// How likely it was, if the job asks for that.
+    pub logprobs: Option<TokenLogprobs>,
+    /// When it was chosen.
+    pub at: Instant,
 }
 
 /// An answer that came to an end.

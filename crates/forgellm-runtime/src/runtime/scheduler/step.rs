@@ -89,10 +89,11 @@ impl<E: Engine> Scheduler<'_, E> {
         let room = self.engine.capacity().positions;
         let mut end = 0;
         for share in shares {
+            let start = end;
             end += share.rows;
             let active = &mut self.active[share.index];
-            match results.get(end - 1) {
-                Some(result) => active.advance(share.rows, result, room),
+            match results.get(start..end) {
+                Some(results) => active.advance(results, room),
                 None => active.outcome = Some(Err(missing_result())),
             }
         }
@@ -130,8 +131,8 @@ impl<E: Engine> Scheduler<'_, E> {
             self.counters.steps.add(1);
             self.counters.rows.add(last.len());
             for (index, active) in self.active.iter_mut().enumerate() {
-                match results.get(index) {
-                    Some(result) => active.advance(1, result, room),
+                match results.get(index..=index) {
+                    Some(results) => active.advance(results, room),
                     None => active.outcome = Some(Err(missing_result())),
                 }
             }

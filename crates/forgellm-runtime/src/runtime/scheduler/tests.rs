@@ -4,12 +4,11 @@ mod prefix;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use super::*;
 use crate::runtime::engine::Capacity;
-use crate::runtime::sampling::SamplingParams;
-use crate::runtime::tests::{Automaton, expected_continuation};
+use crate::runtime::sampling::{SamplingParams, TokenLogprobs, token_logprobs};
+use crate::runtime::tests::{Automaton, expected_continuation, hidden, logits};
 
 const VOCAB: usize = 50;
 
@@ -17,6 +16,8 @@ const VOCAB: usize = 50;
 #[derive(Default)]
 struct Heard {
     tokens: Vec<u32>,
+    logprobs: Vec<TokenLogprobs>,
+    embedding: Option<Vec<f32>>,
     /// The scheduler's count of steps at each token.
     steps: Vec<u64>,
     outcome: Option<Result<Finished, GenerateError>>,
@@ -32,9 +33,10 @@ struct Ear {
 }
 
 impl Listener for Ear {
-    fn token(&mut self, token: u32, _: Instant) -> ControlFlow<()> {
+    fn token(&mut self, chosen: Chosen) -> ControlFlow<()> {
         let mut heard = self.heard.lock().unwrap();
-        heard.tokens.push(token);
+        heard.tokens.push(chosen.token);
+        heard.logprobs.extend(chosen.logprobs);
         heard.steps.push(self.counters.steps.get());
         self.emitted.fetch_add(1, Ordering::SeqCst);
         if Some(heard.tokens.len()) == self.stops_after {
@@ -42,6 +44,10 @@ impl Listener for Ear {
         } else {
             ControlFlow::Continue(())
         }
+    }
+
+    fn embedding(&mut self, embedding: Vec<f32>) {
+        self.heard.lock().unwrap().embedding = Some(embedding);
     }
 
     fn end(self: Box<Self>, outcome: Result<Finished, GenerateError>) {
@@ -82,7 +88,20 @@ impl Desk {
         let sampling = SamplingParams::GREEDY;
         let prompt = prompt.to_vec();
         let (logit_bias, listener) = (Default::default(), Box::new(listener));
-        (Job { prompt, max_tokens, sampling, logit_bias, end_ids: vec![], listener }, heard)
+        (
+            Job {
+                prompt,
+                max_tokens,
+                sampling,
+                logit_bias,
+                logprobs: None,
+                guide: None,
+                embeds: false,
+                end_ids: vec![],
+                listener,
+            },
+            heard,
+        )
     }
 
     fn submit(&self, prompt: &[u32], max_tokens: usize) -> Arc<Mutex<Heard>> {
@@ -246,13 +265,66 @@ fn a_lost_device_ends_all_with_its_error() {
     assert_eq!(desk.queue.check(), Err(SubmitError::Lost(lost)));
 }
 
+#[test]
+fn log_probabilities_are_the_models_own_and_change_no_answer() {
+    for (temperature, ahead) in [(0.0, false), (0.0, true), (3.0, false)] {
+        let desk = Desk::new(8);
+        let sampling = SamplingParams { temperature, seed: Some(4), ..SamplingParams::GREEDY };
+        let [with, without] = [Some(3), None].map(|logprobs| {
+            let (job, heard) = desk.job(&[5, 6], 9);
+            desk.queue.submit(vec![Job { sampling, logprobs, ..job }]).unwrap();
+            heard
+        });
+        let mut engine = engine(3, 100, 8);
+        if ahead {
+            engine = engine.that_runs_ahead();
+        }
+        desk.run(&mut engine, 2).unwrap();
+        let (with, without) = (with.lock().unwrap(), without.lock().unwrap());
+        assert_eq!((&with.tokens, without.logprobs.len()), (&without.tokens, 0));
+        let mut before = vec![5, 6];
+        let expected = with.tokens.iter().map(|&token| {
+            let told = token_logprobs(&logits(&before, VOCAB), token, 3).unwrap();
+            before.push(token);
+            told
+        });
+        assert_eq!(with.logprobs, expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_mean_hidden_state_of_a_prompt_is_the_same_beside_answers() {
+    let prompts: Vec<Vec<u32>> = vec![(0..30).collect(), vec![7], vec![3, 1, 4, 1, 5, 9, 2, 6]];
+    let desk = Desk::new(8);
+    let embed = |prompt: &Vec<u32>| {
+        let (job, heard) = desk.job(prompt, 0);
+        desk.queue.submit(vec![Job { embeds: true, ..job }]).unwrap();
+        heard
+    };
+    let heard: Vec<_> = prompts.iter().map(embed).collect();
+    let answer = desk.submit(&prompts[0], 6);
+    let mut engine = engine(4, 100, 8);
+    desk.run(&mut engine, 4).unwrap();
+    check(&answer, &prompts[0], 6, FinishReason::Length);
+    for (prompt, heard) in prompts.iter().zip(heard) {
+        let heard = heard.lock().unwrap();
+        let states: Vec<Vec<f32>> = (1..=prompt.len()).map(|length| hidden(&prompt[..length])).collect();
+        let sum = |at: usize| states.iter().map(|state| f64::from(state[at])).sum::<f64>();
+        let mean: Vec<f32> = (0..states[0].len()).map(|at| (sum(at) / prompt.len() as f64) as f32).collect();
+        assert_eq!(heard.embedding.as_ref(), Some(&mean));
+        let finished = heard.outcome.as_ref().unwrap().as_ref().unwrap();
+        let counts = (finished.prompt_tokens, finished.reused_tokens, finished.generated_tokens);
+        assert_eq!(counts, (prompt.len(), 0, 0));
+    }
+}
+
 /// Aborts the queue at its first token.
 struct Aborting(Arc<Queue>, Ear);
 
 impl Listener for Aborting {
-    fn token(&mut self, token: u32, at: Instant) -> ControlFlow<()> {
+    fn token(&mut self, chosen: Chosen) -> ControlFlow<()> {
         self.0.abort();
-        self.1.token(token, at)
+        self.1.token(chosen)
     }
 
     fn end(self: Box<Self>, outcome: Result<Finished, GenerateError>) {

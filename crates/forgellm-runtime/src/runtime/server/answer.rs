@@ -7,9 +7,11 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::runtime::generate::{FinishReason, GenerateError};
-use crate::runtime::scheduler::{Finished, Listener};
+use crate::runtime::scheduler::{Chosen, Finished, Listener};
 use crate::runtime::server::error::ApiError;
+use crate::runtime::server::logprobs::{Aligned, Told};
 use crate::runtime::server::metrics::Metrics;
+use crate::runtime::server::tool_calls::{CallParser, CallPart, Found};
 use crate::runtime::stop::StopFilter;
 use crate::runtime::tokenizer::{TextStream, Tokenizer};
 
@@ -23,10 +25,26 @@ pub(super) struct Event {
 
 #[derive(Debug)]
 pub(super) enum EventKind {
-    /// More text. Empty if the first token of an answer has none yet.
-    Text(String),
+    /// More of it. Empty if the first token of an answer has no text yet.
+    Piece(Piece),
     /// The end.
-    End(Result<Finished, ApiError>),
+    End(Result<Ended, ApiError>),
+}
+
+/// An answer that came to its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub finished: Finished,
+    /// Whether it calls tools.
+    pub has_calls: bool,
+}
+
+/// Text, calls of tools behind it, and the log-probabilities of the tokens that begin in both, if they are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    pub text: String,
+    pub calls: Vec<CallPart>,
+    pub tokens: Vec<Told>,
 }
 
 /// Turns tokens into text, ends at stop strings, and tells the connection. Gone when the connection has dropped its receiver.
@@ -37,6 +55,9 @@ pub(super) struct Answer {
     events: UnboundedSender<Event>,
     text: TextStream<Arc<Tokenizer>>,
     stops: StopFilter,
+    aligned: Aligned,
+    /// Tells calls from text, where tools may be called.
+    calls: Option<CallParser>,
     failure: Option<ApiError>,
     /// When the request came; none after the first token.
     waiting_since: Option<Instant>,
@@ -49,10 +70,21 @@ impl Answer {
         events: UnboundedSender<Event>,
         text: TextStream<Arc<Tokenizer>>,
         stop: &[String],
+        calls: bool,
         metrics: Arc<Metrics>,
     ) -> Answer {
         let (stops, waiting_since) = (StopFilter::new(stop), Some(Instant::now()));
-        Answer { choice, events, text, stops, failure: None, waiting_since, metrics }
+        Answer {
+            choice,
+            events,
+            text,
+            stops,
+            aligned: Aligned::default(),
+            calls: calls.then(CallParser::default),
+            failure: None,
+            waiting_since,
+            metrics,
+        }
     }
 
     /// A connection that is gone is noticed before the next step.
@@ -61,8 +93,21 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Sends what text and tokens hold, if that is anything, or in any case if it `must`.
+    fn pass(&mut self, text: String, tokens: Vec<Told>, must: bool) {
+        let Found { text, calls } = match &mut self.calls {
+            Some(parser) => parser.push(&text),
+            None => Found { text, calls: Vec::new() },
+        };
+        if must || !text.is_empty() || !calls.is_empty() || !tokens.is_empty() {
+            self.send(EventKind::Piece(Piece { text, calls, tokens }));
+        }
+    }
+}
+
 impl Listener for Answer {
-    fn token(&mut self, token: u32, at: Instant) -> ControlFlow<()> {
+    fn token(&mut self, Chosen { token, logprobs, at }: Chosen) -> ControlFlow<()> {
         let is_first = match self.waiting_since.take() {
             Some(since) => {
                 self.metrics.first_token(at.saturating_duration_since(since));
@@ -71,14 +116,21 @@ impl Listener for Answer {
             None => false,
         };
         let (text, is_stopped) = match self.text.push(token) {
-            Ok(text) => self.stops.push(&text.unwrap_or_default()),
+            Ok(text) => {
+                let text = text.unwrap_or_default();
+                if let Some(logprobs) = logprobs {
+                    self.aligned.push(logprobs, &text);
+                }
+                self.stops.push(&text)
+            }
             Err(error) => {
                 self.failure = Some(error.into());
                 return ControlFlow::Break(());
             }
         };
         if is_first || !text.is_empty() {
-            self.send(EventKind::Text(text));
+            let tokens = self.aligned.pass(&text);
+            self.pass(text, tokens, is_first);
         }
         if is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -89,20 +141,25 @@ impl Listener for Answer {
         let outcome = outcome.and_then(|mut finished| match finished.reason {
             FinishReason::Interrupted => Err(ApiError::shutting_down()),
             FinishReason::Stop => Ok(finished),
-            _ => {
+            FinishReason::End | FinishReason::Length | FinishReason::Context => {
                 let (mut text, is_stopped) = self.stops.push(&self.text.finish().unwrap_or_default());
+                let mut tokens = self.aligned.pass(&text);
                 if is_stopped {
                     finished.reason = FinishReason::Stop;
                 } else {
                     text += &self.stops.finish();
+                    tokens.extend(self.aligned.finish());
                 }
-                if !text.is_empty() {
-                    self.send(EventKind::Text(text));
-                }
+                self.pass(text, tokens, false);
                 Ok(finished)
             }
         });
-        self.send(EventKind::End(outcome));
+        let rest = self.calls.as_mut().map(CallParser::finish).unwrap_or_default();
+        if outcome.is_ok() && !rest.is_empty() {
+            self.send(EventKind::Piece(Piece { text: rest, ..Piece::default() }));
+        }
+        let has_calls = self.calls.as_ref().is_some_and(CallParser::has_calls);
+        self.send(EventKind::End(outcome.map(|finished| Ended { finished, has_calls })));
     }
 
     fn is_gone(&self) -> bool {

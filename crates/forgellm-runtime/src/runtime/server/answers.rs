@@ -7,13 +7,12 @@ use hyper::{Response, StatusCode};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
-use crate::runtime::generate::FinishReason;
 use crate::runtime::scheduler::Job;
 use crate::runtime::server::answer::{Answer, Event, EventKind};
 use crate::runtime::server::body::{self, Body};
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::race::{First, race};
-use crate::runtime::server::reply::{Api, Reply, Usage};
+use crate::runtime::server::reply::{Api, Reply, Usage, Whole};
 use crate::runtime::server::request::{self, Asked};
 use crate::runtime::server::route::aside;
 use crate::runtime::server::stream::EventStream;
@@ -44,6 +43,8 @@ pub(super) async fn respond(
         model: service.spec.name,
         fingerprint: format!("fp_{}", service.spec.plan_hash.get(..16).unwrap_or(service.spec.plan_hash)),
         include_usage: asked.settings.include_usage,
+        logprobs: asked.settings.logprobs.is_some(),
+        tokenizer: service.tokenizer.clone(),
     };
     let (choices, stream) = (asked.settings.choices, asked.settings.stream);
     let answers = asked.prompts.len() * choices;
@@ -61,28 +62,28 @@ pub(super) async fn respond(
             }
         };
     }
-    let mut texts = vec![(String::new(), FinishReason::Interrupted); answers];
+    let mut wholes = vec![Whole::default(); answers];
     let mut usage = Usage::default();
     let mut open = answers;
     while open > 0 {
         let Event { choice, kind } = next(&mut events, deadline).await.ok_or_else(late)?;
-        let Some((whole, reason)) = texts.get_mut(choice) else { continue };
+        let Some(whole) = wholes.get_mut(choice) else { continue };
         match kind {
-            EventKind::Text(text) => whole.push_str(&text),
+            EventKind::Piece(piece) => whole.push(piece),
             EventKind::End(finished) => {
-                let finished = finished?;
-                *reason = finished.reason;
-                usage.add(&finished, choice.is_multiple_of(choices));
+                let ended = finished?;
+                whole.ended = Some(ended);
+                usage.add(&ended.finished, choice.is_multiple_of(choices));
                 open -= 1;
             }
         }
     }
-    Ok(body::json(StatusCode::OK, &reply.whole(&texts, usage)))
+    Ok(body::json(StatusCode::OK, &reply.whole(&wholes, usage)))
 }
 
 /// Puts the answers into the queue; dropping the receiver ends them.
 fn submit(service: &Service, api: Api, id: &str, asked: Asked) -> Result<UnboundedReceiver<Event>, ApiError> {
-    let Asked { settings, prompts } = asked;
+    let Asked { settings, guide, prompts } = asked;
     let (sender, events) = mpsc::unbounded_channel();
     let pairs = prompts.iter().flat_map(|prompt| (0..settings.choices).map(move |choice| (prompt, choice)));
     let jobs = pairs.enumerate().map(|(index, (prompt, choice))| {
@@ -95,12 +96,16 @@ fn submit(service: &Service, api: Api, id: &str, asked: Asked) -> Result<Unbound
         // The answers to one prompt differ, and all repeat with the seed.
         sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(choice as u64));
         let end_ids = if settings.ignore_eos { Vec::new() } else { service.spec.end_ids.to_vec() };
-        let answer = Answer::new(index, sender.clone(), text, &settings.stop, service.metrics.clone());
+        let answer =
+            Answer::new(index, sender.clone(), text, &settings.stop, settings.calls, service.metrics.clone());
         Job {
             prompt: prompt.clone(),
             max_tokens: settings.max_tokens.unwrap_or(usize::MAX),
             sampling,
             logit_bias: settings.logit_bias.clone(),
+            logprobs: settings.logprobs,
+            guide: guide.clone(),
+            embeds: false,
             end_ids,
             listener: match &service.options.trace {
                 Some(trace) => trace.watch(id, index, Box::new(answer)),

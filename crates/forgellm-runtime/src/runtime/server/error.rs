@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::engine::EngineError;
 use crate::runtime::generate::GenerateError;
+use crate::runtime::guide::GuideError;
 use crate::runtime::prompt::PromptError;
 use crate::runtime::sampling::SamplingError;
 use crate::runtime::scheduler::SubmitError;
@@ -121,6 +122,10 @@ impl From<SubmitError> for ApiError {
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> ApiError {
         let status = match error {
+            EngineError::NoHiddenState => {
+                let error = ApiError::param("model", error.to_string());
+                return error.with_code("unsupported_parameter");
+            }
             EngineError::DeviceLost(_) | EngineError::NoFreePage => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -138,6 +143,7 @@ impl From<GenerateError> for ApiError {
                 ApiError::prompt_too_long("prompt", tokens, room)
             }
             GenerateError::Sampling(error) => error.into(),
+            GenerateError::Guide(error) => error.into(),
             GenerateError::Contract { .. } => {
                 ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
@@ -150,6 +156,17 @@ impl From<SamplingError> for ApiError {
         match error.parameter() {
             Some(parameter) => ApiError::param(parameter, error.to_string()),
             None => ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+}
+
+impl From<GuideError> for ApiError {
+    fn from(error: GuideError) -> ApiError {
+        match error {
+            GuideError::Invalid { .. } | GuideError::Failed(_) => ApiError::invalid(error.to_string()),
+            GuideError::Vocabulary(_) => {
+                ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
         }
     }
 }

@@ -44,11 +44,14 @@ impl Fields {
 
     /// A field that must be there.
     pub fn needed(&mut self, field: &str) -> Result<Value, ApiError> {
+        self.take(field).ok_or_else(|| self.missing(field))
+    }
+
+    /// The error for a field that must be there and is not.
+    pub fn missing(&self, field: &str) -> ApiError {
         let name = self.name(field);
-        self.take(field).ok_or_else(|| {
-            ApiError::param(name.as_str(), format!("`{name}` is missing"))
-                .with_code("missing_required_parameter")
-        })
+        let message = format!("`{name}` is missing");
+        ApiError::param(name, message).with_code("missing_required_parameter")
     }
 
     pub fn number(&mut self, field: &str) -> Result<Option<f64>, ApiError> {

@@ -1,9 +1,15 @@
 //! The JSON of answers, whole and in pieces.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::runtime::generate::FinishReason;
 use crate::runtime::scheduler::Finished;
+use crate::runtime::server::answer::{Ended, Piece};
+use crate::runtime::server::logprobs::{self, Told};
+use crate::runtime::server::tool_calls::CallPart;
+use crate::runtime::tokenizer::Tokenizer;
 
 /// Which of the two APIs a client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +30,43 @@ pub(super) struct Reply {
     pub fingerprint: String,
     /// Whether a stream ends with the token counts.
     pub include_usage: bool,
+    /// Whether log-probabilities are told.
+    pub logprobs: bool,
+    pub tokenizer: Arc<Tokenizer>,
+}
+
+/// An answer that is sent as a whole.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Whole {
+    text: String,
+    calls: Vec<Call>,
+    tokens: Vec<Told>,
+    /// None until the end.
+    pub ended: Option<Ended>,
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone)]
+struct Call {
+    id: String,
+    name: String,
+    /// JSON.
+    arguments: String,
+}
+
+impl Whole {
+    pub fn push(&mut self, piece: Piece) {
+        self.text.push_str(&piece.text);
+        for CallPart { begin, arguments, .. } in piece.calls {
+            if let Some((id, name)) = begin {
+                self.calls.push(Call { id, name, arguments: String::new() });
+            }
+            if let Some(call) = self.calls.last_mut() {
+                call.arguments.push_str(&arguments);
+            }
+        }
+        self.tokens.extend(piece.tokens);
+    }
 }
 
 /// Tokens of a request.
@@ -55,15 +98,26 @@ impl Usage {
 }
 
 impl Reply {
-    /// The whole response: text and reason of each answer.
-    pub fn whole(&self, choices: &[(String, FinishReason)], usage: Usage) -> Value {
-        let choice = |(index, (text, reason)): (usize, &(String, FinishReason))| {
-            let mut choice = json!({"index": index, "finish_reason": name(*reason), "logprobs": null});
+    /// The whole response.
+    pub fn whole(&self, choices: &[Whole], usage: Usage) -> Value {
+        let choice = |(index, whole): (usize, &Whole)| {
+            let mut choice = json!({"index": index, "finish_reason": whole.ended.map(name)});
+            choice["logprobs"] = if self.logprobs { self.logprobs(&whole.tokens) } else { Value::Null };
             match self.api {
                 Api::Chat => {
-                    choice["message"] = json!({"role": "assistant", "content": text, "refusal": null});
+                    choice["message"] = json!({"role": "assistant", "content": whole.text, "refusal": null});
+                    if !whole.calls.is_empty() {
+                        let call = |call: &Call| {
+                            let function = json!({"name": call.name, "arguments": call.arguments});
+                            json!({"id": call.id, "type": "function", "function": function})
+                        };
+                        choice["message"]["tool_calls"] = whole.calls.iter().map(call).collect();
+                    }
+                    if !whole.calls.is_empty() && whole.text.is_empty() {
+                        choice["message"]["content"] = Value::Null;
+                    }
                 }
-                Api::Completion => choice["text"] = json!(text),
+                Api::Completion => choice["text"] = json!(whole.text),
             }
             choice
         };
@@ -77,46 +131,68 @@ impl Reply {
         whole
     }
 
-    /// A piece of an answer's text.
-    pub fn text(&self, index: usize, text: &str, is_first: bool) -> Value {
-        let choice = match self.api {
-            Api::Chat if is_first => {
-                json!({"delta": {"role": "assistant", "content": text, "refusal": null}})
-            }
-            Api::Chat => json!({"delta": {"content": text}}),
+    /// A piece of an answer.
+    pub fn piece(&self, index: usize, piece: &Piece, is_first: bool) -> Value {
+        let Piece { text, calls, tokens } = piece;
+        let mut choice = match self.api {
+            Api::Chat => json!({"delta": {}}),
             Api::Completion => json!({"text": text}),
         };
-        self.piece(index, choice, Value::Null)
+        if self.api == Api::Chat {
+            let delta = &mut choice["delta"];
+            if is_first {
+                *delta = json!({"role": "assistant", "content": null, "refusal": null});
+            }
+            if !text.is_empty() || calls.is_empty() {
+                delta["content"] = json!(text);
+            }
+            if !calls.is_empty() {
+                delta["tool_calls"] = calls.iter().map(call_delta).collect();
+            }
+        }
+        if !tokens.is_empty() {
+            choice["logprobs"] = self.logprobs(tokens);
+        }
+        self.chunk(index, choice, Value::Null)
+    }
+
+    fn logprobs(&self, tokens: &[Told]) -> Value {
+        match self.api {
+            Api::Chat => logprobs::of_chat(tokens, &self.tokenizer),
+            Api::Completion => logprobs::of_completion(tokens, &self.tokenizer),
+        }
     }
 
     /// The end of an answer.
-    pub fn end(&self, index: usize, reason: FinishReason) -> Value {
+    pub fn end(&self, index: usize, ended: Ended) -> Value {
         let choice = match self.api {
             Api::Chat => json!({"delta": {}}),
             Api::Completion => json!({"text": ""}),
         };
-        self.piece(index, choice, json!(name(reason)))
+        self.chunk(index, choice, json!(name(ended)))
     }
 
     /// The last piece of a stream with token counts.
     pub fn usage(&self, usage: Usage) -> Value {
-        let mut piece = self.envelope(self.piece_object(), Value::Array(Vec::new()));
-        piece["usage"] = usage.json();
-        piece
+        let mut chunk = self.envelope(self.chunk_object(), Value::Array(Vec::new()));
+        chunk["usage"] = usage.json();
+        chunk
     }
 
-    fn piece(&self, index: usize, mut choice: Value, reason: Value) -> Value {
+    fn chunk(&self, index: usize, mut choice: Value, reason: Value) -> Value {
         choice["index"] = json!(index);
         choice["finish_reason"] = reason;
-        choice["logprobs"] = Value::Null;
-        let mut piece = self.envelope(self.piece_object(), json!([choice]));
+        // Without any it must be there, and null.
+        let logprobs = choice["logprobs"].take();
+        choice["logprobs"] = logprobs;
+        let mut chunk = self.envelope(self.chunk_object(), json!([choice]));
         if self.include_usage {
-            piece["usage"] = Value::Null;
+            chunk["usage"] = Value::Null;
         }
-        piece
+        chunk
     }
 
-    fn piece_object(&self) -> &'static str {
+    fn chunk_object(&self) -> &'static str {
         match self.api {
             Api::Chat => "chat.completion.chunk",
             Api::Completion => "text_completion",
@@ -131,9 +207,20 @@ impl Reply {
     }
 }
 
+/// A part of a call in a stream.
+fn call_delta(part: &CallPart) -> Value {
+    let mut delta = json!({"index": part.index, "function": {"arguments": part.arguments}});
+    if let Some((id, name)) = &part.begin {
+        (delta["id"], delta["type"]) = (json!(id), json!("function"));
+        delta["function"]["name"] = json!(name);
+    }
+    delta
+}
+
 /// The API's word for a reason. Answers that were interrupted are errors.
-fn name(reason: FinishReason) -> &'static str {
-    match reason {
+fn name(ended: Ended) -> &'static str {
+    match ended.finished.reason {
+        FinishReason::End if ended.has_calls => "tool_calls",
         FinishReason::End | FinishReason::Stop => "stop",
         FinishReason::Length | FinishReason::Context | FinishReason::Interrupted => "length",
     }

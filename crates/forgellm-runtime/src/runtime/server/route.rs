@@ -10,12 +10,13 @@ use serde_json::json;
 use crate::runtime::server::body::{self, Body};
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::reply::Api;
-use crate::runtime::server::{Service, answers, metrics, page, tokens};
+use crate::runtime::server::{Service, answers, embeddings, metrics, page, tokens};
 
 /// What a path stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
     Answers(Api),
+    Embeddings,
     Models,
     Model,
     Tokenize,
@@ -26,10 +27,11 @@ enum Endpoint {
 }
 
 /// All paths. `{model}` stands for a name.
-const PATHS: [(&str, Endpoint); 9] = [
+const PATHS: [(&str, Endpoint); 10] = [
     ("/", Endpoint::Page),
     ("/v1/chat/completions", Endpoint::Answers(Api::Chat)),
     ("/v1/completions", Endpoint::Answers(Api::Completion)),
+    ("/v1/embeddings", Endpoint::Embeddings),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{model}", Endpoint::Model),
     ("/tokenize", Endpoint::Tokenize),
@@ -41,7 +43,9 @@ const PATHS: [(&str, Endpoint); 9] = [
 impl Endpoint {
     fn method(self) -> Method {
         match self {
-            Endpoint::Answers(_) | Endpoint::Tokenize | Endpoint::Detokenize => Method::POST,
+            Endpoint::Answers(_) | Endpoint::Embeddings | Endpoint::Tokenize | Endpoint::Detokenize => {
+                Method::POST
+            }
             Endpoint::Models | Endpoint::Model | Endpoint::Health | Endpoint::Metrics | Endpoint::Page => {
                 Method::GET
             }
@@ -94,6 +98,7 @@ async fn dispatch(
     });
     Ok(match endpoint {
         Endpoint::Answers(api) => answers::respond(service, api, json_body(service, request).await?).await?,
+        Endpoint::Embeddings => embeddings::respond(service, json_body(service, request).await?).await?,
         Endpoint::Models => body::json(StatusCode::OK, &json!({"object": "list", "data": [model]})),
         Endpoint::Model => {
             let name = request.uri().path().trim_start_matches("/v1/models/");

@@ -2,16 +2,21 @@
 
 use serde_json::Value;
 
+use crate::runtime::chat_template::ChatTemplate;
 use crate::runtime::sampling::{LogitBias, SamplingParams};
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::fields::{Fields, wrong_type};
+use crate::runtime::server::structured::{Rule, guided};
+use crate::runtime::server::tools::Tools;
 
 /// Answers to one prompt that may be asked for at a time.
 const MOST_CHOICES: u64 = 128;
+/// Of so many tokens beside the chosen one log-probabilities can be asked for.
+const MOST_LOGPROBS: u64 = 20;
 /// Stop strings of a request.
 const MOST_STOPS: usize = 16;
 /// Fields of the API that ask for nothing that could change an answer of this server.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 8] = [
     "user",
     "metadata",
     "store",
@@ -21,8 +26,6 @@ const HARMLESS: [&str; 9] = [
     "prompt_cache_retention",
     // A guess at the answer, which may make it faster and never different.
     "prediction",
-    // Of calls to tools, which are refused for themselves.
-    "parallel_tool_calls",
 ];
 
 /// How answers are made and sent.
@@ -34,6 +37,12 @@ pub(super) struct Settings {
     pub max_tokens: Option<usize>,
     pub sampling: SamplingParams,
     pub logit_bias: LogitBias,
+    /// Whether log-probabilities are wanted, and of how many tokens beside each chosen one.
+    pub logprobs: Option<usize>,
+    /// What the text of answers must follow.
+    pub rule: Option<Rule>,
+    /// Whether answers may call tools.
+    pub calls: bool,
     pub stop: Vec<String>,
     /// Whether answers go on through end tokens.
     pub ignore_eos: bool,
@@ -44,23 +53,61 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings; those not given are the model's, which has so many tokens.
+    /// Reads the settings, but for those that differ between the two; those not given are the model's, which has so many
+    /// tokens.
     pub fn read(fields: &mut Fields, model: &SamplingParams, vocab: usize) -> Result<Settings, ApiError> {
         let stream = fields.boolean("stream")?;
-        let settings = Settings {
+        let mut settings = Settings {
             choices: fields.integer("n", 1..=MOST_CHOICES)?.unwrap_or(1) as usize,
             max_tokens: max_tokens(fields)?,
             sampling: sampling(fields, model)?,
             logit_bias: logit_bias(fields, vocab)?,
+            logprobs: None,
+            rule: None,
+            calls: false,
             stop: stop(fields)?,
             ignore_eos: fields.boolean("ignore_eos")?,
             stream,
             include_usage: include_usage(fields, stream)?,
         };
-        fields.refuse("top_logprobs", |value| value.as_u64() == Some(0))?;
+        guided(fields, &mut settings.rule)?;
         fields.ignore(&HARMLESS);
         Ok(settings)
     }
+
+    /// Lets answers call tools, where there are any, which the template must be able to tell the model of.
+    pub fn use_tools(&mut self, tools: Option<&Tools>, template: &ChatTemplate) -> Result<(), ApiError> {
+        let Some(tools) = tools else { return Ok(()) };
+        if !template.knows("tools") {
+            let message = "this model's chat template has no place for tools; leave them out";
+            return Err(ApiError::param("tools", message).with_code("unsupported_parameter"));
+        }
+        if let Some(rule) = &self.rule {
+            let message = format!("`{}` cannot be used together with tools; leave one out", rule.param);
+            return Err(ApiError::param(rule.param.as_str(), message).with_code("invalid_value"));
+        }
+        self.rule = Some(tools.rule());
+        self.calls = true;
+        Ok(())
+    }
+}
+
+/// The log-probabilities that a chat asks for: whether any by `logprobs`, how many beside the chosen one by `top_logprobs`.
+pub(super) fn logprobs_of_chat(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
+    let is_wanted = fields.boolean("logprobs")?;
+    let top = fields.integer("top_logprobs", 0..=MOST_LOGPROBS)?.unwrap_or(0) as usize;
+    if top > 0 && !is_wanted {
+        return Err(ApiError::param(
+            "top_logprobs",
+            "`top_logprobs` can only be used with `\"logprobs\": true`",
+        ));
+    }
+    Ok(is_wanted.then_some(top))
+}
+
+/// The log-probabilities that a completion asks for: their number.
+pub(super) fn logprobs_of_completion(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
+    Ok(fields.integer("logprobs", 0..=MOST_LOGPROBS)?.map(|top| top as usize))
 }
 
 /// A value that holds nothing.

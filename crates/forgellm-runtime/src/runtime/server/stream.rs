@@ -77,16 +77,16 @@ impl EventStream {
 
     fn write(&mut self, Event { choice, kind }: Event) -> Bytes {
         match kind {
-            EventKind::Text(text) => {
+            EventKind::Piece(piece) => {
                 let is_first =
                     self.begun.get_mut(choice).is_some_and(|begun| !std::mem::replace(begun, true));
-                data(&self.reply.text(choice, &text, is_first)).into()
+                data(&self.reply.piece(choice, &piece, is_first)).into()
             }
             EventKind::End(Err(error)) => self.fail(&error),
-            EventKind::End(Ok(finished)) => {
-                self.usage.add(&finished, choice.is_multiple_of(self.choices));
+            EventKind::End(Ok(ended)) => {
+                self.usage.add(&ended.finished, choice.is_multiple_of(self.choices));
                 self.open = self.open.saturating_sub(1);
-                let mut text = data(&self.reply.end(choice, finished.reason));
+                let mut text = data(&self.reply.end(choice, ended));
                 if self.open == 0 {
                     self.is_done = true;
                     if self.reply.include_usage {

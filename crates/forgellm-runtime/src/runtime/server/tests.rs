@@ -1,11 +1,14 @@
 //! The server over an engine without a model, through real connections.
 
 mod client;
+mod embeddings;
 mod endpoints;
 mod limits;
 mod page;
 mod refusals;
 mod streams;
+mod structured;
+mod tools;
 mod trace;
 
 use std::net::{SocketAddr, TcpListener};
@@ -19,11 +22,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::runtime::engine::Capacity;
 use crate::runtime::prompt;
-use crate::runtime::tests::{Automaton, Gate, SPEC, expected_continuation, tokenizer};
+use crate::runtime::sampling::token_logprobs;
+use crate::runtime::tests::{Automaton, Gate, SPEC, expected_continuation, logits, tokenizer};
 use client::{Client, Reply};
 
 const VOCAB: usize = SPEC.vocab;
-const CONTEXT: usize = 300;
+const CONTEXT: usize = 800;
 /// Ends an answer.
 const END: u32 = 129;
 

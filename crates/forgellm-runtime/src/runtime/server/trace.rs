@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::runtime::generate::GenerateError;
-use crate::runtime::scheduler::{Finished, Listener};
+use crate::runtime::scheduler::{Chosen, Finished, Listener};
 
 /// Takes note of tokens. Clones write to the same place.
 #[derive(Debug, Clone)]
@@ -82,15 +82,19 @@ struct Watched {
 }
 
 impl Listener for Watched {
-    fn token(&mut self, token: u32, at: Instant) -> ControlFlow<()> {
+    fn token(&mut self, chosen: Chosen) -> ControlFlow<()> {
+        let (token, nanoseconds) = (chosen.token, self.trace.clock.nanoseconds(chosen.at));
         // First the client, then those who look on.
-        let flow = self.listener.token(token, at);
+        let flow = self.listener.token(chosen);
         let (request, choice, index) = (self.request.clone(), self.choice, self.tokens);
-        let nanoseconds = self.trace.clock.nanoseconds(at);
         // A writer that failed says so at the end.
         let _ = self.trace.messages.send(Message::Token { request, choice, index, token, nanoseconds });
         self.tokens += 1;
         flow
+    }
+
+    fn embedding(&mut self, embedding: Vec<f32>) {
+        self.listener.embedding(embedding);
     }
 
     fn end(self: Box<Self>, outcome: Result<Finished, GenerateError>) {

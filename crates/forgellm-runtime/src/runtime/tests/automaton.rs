@@ -109,6 +109,11 @@ pub(crate) fn logits(tokens: &[u32], vocab: usize) -> Vec<f32> {
     (0..vocab as u64).map(|id| (mix(mix(state, id), 3) >> 40) as f32 / (1 << 20) as f32 - 8.0).collect()
 }
 
+/// The hidden state after `tokens`, which depends on all of them.
+pub(crate) fn hidden(tokens: &[u32]) -> Vec<f32> {
+    logits(tokens, 5).into_iter().map(|logit| logit + 9.0).collect()
+}
+
 /// What greedy generation must give after `prompt`.
 pub(crate) fn expected_continuation(prompt: &[u32], tokens: usize, vocab: usize) -> Vec<u32> {
     let mut all = prompt.to_vec();
@@ -214,7 +219,7 @@ impl Engine for Automaton {
                 Want::Nothing => RowResult::Nothing,
                 Want::Top(count) => RowResult::Top(sorted(&logits).into_iter().take(count).collect()),
                 Want::Logits => RowResult::Logits(logits),
-                Want::Hidden => RowResult::Hidden(tokens.iter().map(|&token| token as f32).collect()),
+                Want::Hidden => RowResult::Hidden(hidden(tokens)),
             });
         }
         if let Some(gate) = &self.gate {

@@ -6,5 +6,5 @@ mod score;
 mod serve;
 mod weights;
 
-pub(crate) use automaton::{Automaton, Gate, expected_continuation, logits};
+pub(crate) use automaton::{Automaton, Gate, expected_continuation, hidden, logits};
 pub(crate) use program::{SPEC, tokenizer};

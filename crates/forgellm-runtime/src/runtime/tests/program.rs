@@ -278,7 +278,8 @@ fn ids_go_in_and_out() {
     assert_eq!(result["sequences"], json!(expected));
     let result = run_json(&["logits", "--ids", "1,2,3", "--top", "4"]);
     assert_eq!(result["positions"].as_array().map(Vec::len), Some(3));
-    let keys: Vec<&String> = result["positions"][2].as_object().unwrap().keys().collect();
+    let mut keys: Vec<&String> = result["positions"][2].as_object().unwrap().keys().collect();
+    keys.sort();
     assert_eq!(keys, ["ids", "logits", "logsumexp", "position"]);
     assert_eq!(result["positions"][2]["ids"][0], expected_continuation(&[1, 2, 3], 1, VOCAB)[0]);
     assert_eq!(run_json(&["detokenize", "--ids", "72,105"]), json!({"text": "Hi"}));

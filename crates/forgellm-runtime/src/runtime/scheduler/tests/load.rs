@@ -1,6 +1,7 @@
 //! Random jobs, arrivals, stops and departures, against each job alone.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use proptest::prelude::*;
 
@@ -41,6 +42,7 @@ fn alone(spec: &Spec, positions: usize) -> Result<(Vec<u32>, FinishReason), Gene
     let mut engine = engine(1, positions, 7);
     let sequence = engine.begin()?;
     let request = Request {
+        held: &[],
         prompt: &spec.prompt,
         max_tokens: spec.max_tokens,
         sampling: sampling(spec),

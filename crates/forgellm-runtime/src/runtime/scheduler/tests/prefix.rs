@@ -79,8 +79,8 @@ fn an_answer_does_not_wait_for_a_prompt_that_was_given_up() {
 struct Late(Box<dyn Listener>, AtomicUsize);
 
 impl Listener for Late {
-    fn token(&mut self, token: u32, at: Instant) -> ControlFlow<()> {
-        self.0.token(token, at)
+    fn token(&mut self, chosen: Chosen) -> ControlFlow<()> {
+        self.0.token(chosen)
     }
 
     fn end(self: Box<Self>, outcome: Result<Finished, GenerateError>) {

