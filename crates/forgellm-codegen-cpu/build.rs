@@ -7,5 +7,5 @@ use std::io;
 use std::path::Path;
 
 fn main() -> io::Result<()> {
-    embed::embed("device_files", Path::new("src/device"), "rs")
+    embed::embed("device_files", Path::new("src/device"), &["rs"])
 }

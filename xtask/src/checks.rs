@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{apple, arm, clients, independent, models, packages, tidy};
+use crate::{apple, arm, clients, independent, models, packages, page, tidy};
 
 /// Everything, in the order of cost. Runs to the first failure.
 pub fn ci() -> Result<()> {
@@ -25,6 +25,7 @@ pub fn ci() -> Result<()> {
     step("models", &models::fetch)?;
     step("tests", &tests)?;
     step("clients", &clients::check)?;
+    step("chat page", &page::check)?;
     step("kernels of others", &independent::check)?;
     step("64-bit Arm", &arm::check_matrices)?;
     step("Macs", &|| apple::check(&[]))?;

@@ -1,4 +1,4 @@
-//! Clients of other people against a served model.
+//! Clients against a served model: those of other people, hostile ones, and many.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,12 @@ use serde_json::Value;
 use crate::checks::run;
 use crate::models;
 
+/// The model that most of them talk to.
+const SMALLEST: &str = "smollm2.gguf";
 /// The suites in `tests/clients/`, by the model that must be served. Only some chat templates know tools.
 const SUITES: [(&str, &[&str]); 2] = [
     (
-        "smollm2.gguf",
+        SMALLEST,
         &["openai_client.py", "structured.py", "embeddings.py", "responses.py", "anthropic_client.py"],
     ),
     ("qwen.gguf", &["tools.py"]),
@@ -22,6 +24,9 @@ const SUITES: [(&str, &[&str]); 2] = [
 const PACKAGES: [&str; 3] = ["openai", "anthropic", "jsonschema"];
 /// The key that the server asks for.
 const KEY: &str = "key-of-the-test";
+
+/// Tests that start their own servers, since they need other limits or end them.
+const OWN_SERVERS: [&[&str]; 3] = [&["hostile.py"], &["load.py"], &["stream_times.py"]];
 
 /// Serves models by `forge serve` and runs the test suites in `tests/clients/` against them. Each server must then end by SIGTERM, in
 /// good order.
@@ -40,13 +45,39 @@ pub fn check() -> Result<()> {
         }
         server.end()?;
     }
+    for test in OWN_SERVERS {
+        run(&mut with_own_server(&python, test)?)?;
+    }
     Ok(())
 }
 
+/// A script in `tests/clients/`, with its arguments, that is told how to start a server.
+pub fn with_own_server(python: &Path, script: &[&str]) -> Result<Command> {
+    let [name, arguments @ ..] = script else { bail!("no script is named") };
+    let mut command = Command::new(python);
+    command
+        .args(["-W", "error"])
+        .arg(Path::new("tests/clients").join(name))
+        .args(arguments)
+        .env("FORGE", target().join("debug").join("forge"))
+        .env("MODEL", absolute(&model(SMALLEST)?)?)
+        // Imports leave no files in the tree.
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+}
+
+/// The model of this file name.
+fn model(name: &str) -> Result<PathBuf> {
+    models::files().find(|file| file.ends_with(name)).context("the model is not known")
+}
+
 /// The Python of an environment in the target folder that has the clients.
-fn environment() -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let folder = target.join("clients");
+pub fn environment() -> Result<PathBuf> {
+    let folder = target().join("clients");
     let python = folder.join("bin/python");
     if !python.exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
@@ -67,7 +98,7 @@ struct Server {
 impl Server {
     /// Serves the model of this file name.
     fn start(name: &str) -> Result<Server> {
-        let model = models::files().find(|file| file.ends_with(name)).context("the model is not known")?;
+        let model = model(name)?;
         run(Command::new("cargo").args(["build", "--quiet", "--package", "forgellm-cli"]))?;
         // Cargo, forge and the program each become the next one, so that this is the program's process in the end.
         let mut process = Command::new("cargo")

@@ -7,6 +7,7 @@ mod clients;
 mod independent;
 mod models;
 mod packages;
+mod page;
 mod tidy;
 
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ Usage: cargo xtask <CHORE>
   ci       everything that must hold: format, lints, tests, documentation, tidy
   models   downloads the real models that tests run on, into models/
   golden   the tests of whole models against an independent implementation
-  clients  the tests of other people's clients against a served model
+  clients  the tests of clients against a served model: other people's, hostile ones
+  page     the chat page of a served model in Chromium
   bless    accepts what the compiler prints now as the new snapshots
   arm      tests the device layer and a generated program for 64-bit Arm under emulation
   check-apple [PROJECT]…
@@ -57,6 +59,7 @@ fn run() -> Result<()> {
         Some("models") => models::fetch(),
         Some("golden") => checks::golden(),
         Some("clients") => clients::check(),
+        Some("page") => page::check(),
         Some("bless") => checks::bless(),
         Some("arm") => arm::check(),
         Some("check-apple") => apple::check(&rest),

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// What must be there, and the packages that bring it.
-const NEEDED: [(&str, &[&str]); 7] = [
+const NEEDED: [(&str, &[&str]); 9] = [
     ("/usr/bin/clang++-19", &["clang-19"]),
     ("/usr/bin/rustc", &["rustc-web"]),
     ("/usr/bin/cargo", &["cargo-web"]),
@@ -14,6 +14,8 @@ const NEEDED: [(&str, &[&str]); 7] = [
     ("/usr/lib/rustlib/src/rust/library/std/src/lib.rs", &["rust-web-src"]),
     ("/usr/bin/qemu-aarch64", &["qemu-user"]),
     ("/usr/bin/aarch64-linux-gnu-gcc", &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]),
+    ("/usr/bin/chromium", &["chromium"]),
+    ("/usr/bin/chromedriver", &["chromium-driver"]),
 ];
 
 /// Installs the packages that are missing where that can be done without asking: as root, with apt-get. Says what to install
@@ -68,6 +70,6 @@ mod tests {
             missing(|file| !file.ends_with("gcc")),
             ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]
         );
-        assert_eq!(missing(|file| file == "/usr/bin/rustc").len(), 7);
+        assert_eq!(missing(|file| file == "/usr/bin/rustc").len(), 9);
     }
 }

@@ -14,7 +14,10 @@ pub fn runtime_sources() -> impl Iterator<Item = (&'static str, String)> {
 pub fn sources_without_tests(
     files: &'static [(&'static str, &'static str)],
 ) -> impl Iterator<Item = (&'static str, String)> {
-    files.iter().filter(|(name, _)| !is_test_file(name)).map(|(name, text)| (*name, without_tests(text)))
+    let kept = files.iter().filter(|(name, _)| !is_test_file(name));
+    kept.map(|(name, text)| {
+        (*name, if name.ends_with(".rs") { without_tests(text) } else { (*text).to_owned() })
+    })
 }
 
 /// The crates that the runtime needs.
@@ -69,6 +72,10 @@ mod tests {
     fn the_runtime_is_whole() {
         let names: Vec<&str> = runtime_sources().map(|(name, _)| name).collect();
         assert!(names.contains(&"mod.rs") && names.contains(&"engine.rs"), "{names:?}");
+        assert!(
+            names.contains(&"server/page/chat.js") && names.contains(&"server/page/style.css"),
+            "{names:?}"
+        );
         assert!(runtime_sources().all(|(_, text)| !text.contains("#[test]")));
     }
 }

@@ -196,12 +196,18 @@ pub struct ServeArguments {
     /// Size of a request at most [default: 4194304]
     #[arg(long, value_name = "BYTES", value_parser = at_least_one)]
     pub max_body: Option<usize>,
+    /// Time for a request to arrive, its head and its body each; idle connections are closed after it [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = at_least_one)]
+    pub request_timeout: Option<usize>,
     /// Time for an answer, waiting included [default: 600]
     #[arg(long, value_name = "SECONDS", value_parser = at_least_one)]
     pub timeout: Option<usize>,
     /// Time that running answers have to finish after Ctrl-C or SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = at_least_one)]
     pub shutdown_timeout: Option<usize>,
+    /// Write a line of JSON for each token, with the time at which it was chosen (ns, CLOCK_MONOTONIC)
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
 impl SamplingArguments {

@@ -17,7 +17,9 @@ mod logprobs;
 mod messages;
 mod metrics;
 mod offline;
+mod page;
 mod race;
+pub mod reader;
 mod reply;
 mod request;
 mod responses;
@@ -28,6 +30,7 @@ mod structured;
 mod tokens;
 mod tool_calls;
 mod tools;
+pub mod trace;
 
 use std::hash::BuildHasher;
 use std::io;
@@ -45,6 +48,7 @@ use crate::runtime::scheduler::{Counters, Queue, Scheduler};
 use crate::runtime::tokenizer::Tokenizer;
 use metrics::Metrics;
 pub use offline::{EngineFailed, OfflineAnswer, OfflineItem, OfflineRequest, answer_offline};
+use trace::Trace;
 
 /// Limits of a server.
 #[derive(Debug, Clone)]
@@ -57,10 +61,14 @@ pub struct Options {
     pub api_key: Option<String>,
     /// Bytes of a request's body at most.
     pub body_limit: usize,
+    /// Within this time a request's head must be there, and then its body; idle connections are closed after it.
+    pub request_time: Duration,
     /// Within this time an answer must be complete.
     pub timeout: Duration,
     /// So long running requests have to finish when the server is to end.
     pub shutdown_time: Duration,
+    /// Takes note of each token; none: nothing does.
+    pub trace: Option<Trace>,
 }
 
 /// Why a server ended that nobody ended.
@@ -107,6 +115,30 @@ struct Service {
 }
 
 impl Service {
+    /// The service of a model whose engine has these limits.
+    fn new(
+        model: Model,
+        options: Options,
+        (context, vocab): (usize, usize),
+        queue: Arc<Queue>,
+        counters: Arc<Counters>,
+    ) -> Service {
+        Service {
+            spec: model.spec,
+            tokenizer: Arc::new(model.tokenizer),
+            template: model.template,
+            guides: OnceLock::new(),
+            options,
+            context,
+            vocab,
+            queue,
+            counters,
+            metrics: Arc::default(),
+            started: unix_seconds(),
+            requests: AtomicU64::new(0),
+        }
+    }
+
     /// An id that no other response has: random, and counted.
     fn fresh_id(&self, kind: &str) -> String {
         let count = self.requests.fetch_add(1, Ordering::Relaxed);
@@ -140,20 +172,8 @@ fn run<E: Engine, T: Send>(
     let queue = Arc::new(Queue::new(options.queue));
     let counters: Arc<Counters> = Arc::default();
     let parallel = options.parallel;
-    let service = Arc::new(Service {
-        spec: model.spec,
-        tokenizer: Arc::new(model.tokenizer),
-        template: model.template,
-        guides: OnceLock::new(),
-        options,
-        context: engine.capacity().positions,
-        vocab: engine.vocab(),
-        queue: queue.clone(),
-        counters: counters.clone(),
-        metrics: Arc::default(),
-        started: unix_seconds(),
-        requests: AtomicU64::new(0),
-    });
+    let limits = (engine.capacity().positions, engine.vocab());
+    let service = Arc::new(Service::new(model, options, limits, queue.clone(), counters.clone()));
     thread::scope(|scope| {
         let connections = scope.spawn(|| {
             // However this thread ends, the engine's thread must not wait for jobs any more.

@@ -71,7 +71,8 @@ impl<E: Engine> Context<'_, '_, E> {
     fn serve(&mut self, arguments: &ServeArguments) -> Result<(), ProgramError> {
         // What is wrong with the address shows before the model is loaded; who connects meanwhile waits.
         let listener = serve::listen(arguments)?;
-        let options = serve::options(arguments);
+        let mut options = serve::options(arguments);
+        let trace = serve::trace(arguments, &mut options)?;
         let tokenizer = self.tokenizer()?;
         let template = prompt::chat_template(self.spec, &tokenizer)?;
         let kept = arguments.keep.unwrap_or(options.parallel);
@@ -81,7 +82,9 @@ impl<E: Engine> Context<'_, '_, E> {
         let (name, parallel) = (self.spec.name, options.parallel);
         let served = serve::Served { name, parallel, weights };
         serve::announce(served, &engine, &listener, self.arguments.model.json, self.streams)?;
-        serve::run(&mut engine, model, options, listener, self.interrupted)?;
+        let served = serve::run(&mut engine, model, options, listener, self.interrupted);
+        let traced = trace.map_or(Ok(()), serve::TraceFile::finish);
+        served.and(traced)?;
         self.tell_profile(&engine);
         Ok(())
     }

@@ -137,6 +137,14 @@ pub enum ProgramError {
         /// What the system says.
         source: io::Error,
     },
+    /// The file of times cannot be written.
+    #[error("cannot write the trace {path}: {source}; choose another file with --trace")]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The server.
     #[error(transparent)]
     Serve(#[from] ServeError),

@@ -1,6 +1,8 @@
 //! The command `serve`: from its arguments to a running server.
 
+use std::fs::File;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use serde_json::json;
 use crate::runtime::cli::ServeArguments;
 use crate::runtime::engine::{Engine, EngineMemory};
 use crate::runtime::program::{ProgramError, Streams, report};
+use crate::runtime::server::trace::{self, TraceWriter};
 use crate::runtime::server::{self, Model, Options};
 
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -34,8 +37,38 @@ pub(super) fn options(arguments: &ServeArguments) -> Options {
         queue: arguments.queue.unwrap_or(64),
         api_key: arguments.api_key.clone().or_else(from_environment),
         body_limit: arguments.max_body.unwrap_or(4 << 20),
+        request_time: seconds(arguments.request_timeout, 30),
         timeout: seconds(arguments.timeout, 600),
         shutdown_time: seconds(arguments.shutdown_timeout, 30),
+        trace: None,
+    }
+}
+
+/// Where tokens are noted.
+pub(super) struct TraceFile {
+    path: PathBuf,
+    writer: TraceWriter,
+}
+
+/// Begins the trace, if one is asked for.
+pub(super) fn trace(
+    arguments: &ServeArguments,
+    options: &mut Options,
+) -> Result<Option<TraceFile>, ProgramError> {
+    let Some(path) = arguments.trace.clone() else { return Ok(None) };
+    let file = match File::create(&path) {
+        Ok(file) => file,
+        Err(source) => return Err(ProgramError::Trace { path, source }),
+    };
+    let (trace, writer) = trace::start(file);
+    options.trace = Some(trace);
+    Ok(Some(TraceFile { path, writer }))
+}
+
+impl TraceFile {
+    /// Writes what is left.
+    pub fn finish(self) -> Result<(), ProgramError> {
+        self.writer.finish().map_err(|source| ProgramError::Trace { path: self.path, source })
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn respond(
     let (asked, format) = aside(service, move |service| api.read(service, &body)).await?;
     let (choices, stream) = (asked.settings.choices, asked.settings.stream);
     let answers = asked.prompts.len() * choices;
-    let mut events = submit(service, api, asked)?;
+    let mut events = submit(service, api, format.id(), asked)?;
     let late = || ApiError::timeout(timeout.as_secs());
     if stream {
         // The response begins with the first token, so that what fails before that has its status.
@@ -66,7 +66,7 @@ pub(super) async fn respond(
 }
 
 /// Puts the answers into the queue; dropping the receiver ends them.
-fn submit(service: &Service, api: Api, asked: Asked) -> Result<UnboundedReceiver<Event>, ApiError> {
+fn submit(service: &Service, api: Api, id: &str, asked: Asked) -> Result<UnboundedReceiver<Event>, ApiError> {
     let Asked { settings, guide, prompts } = asked;
     let (sender, events) = mpsc::unbounded_channel();
     let pairs = prompts.iter().flat_map(|prompt| (0..settings.choices).map(move |choice| (prompt, choice)));
@@ -80,6 +80,8 @@ fn submit(service: &Service, api: Api, asked: Asked) -> Result<UnboundedReceiver
         // The answers to one prompt differ, and all repeat with the seed.
         sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(choice as u64));
         let end_ids = if settings.ignore_eos { Vec::new() } else { service.spec.end_ids.to_vec() };
+        let answer =
+            Answer::new(index, sender.clone(), text, &settings.stop, settings.calls, service.metrics.clone());
         Job {
             prompt: prompt.clone(),
             max_tokens: settings.max_tokens.unwrap_or(usize::MAX),
@@ -89,14 +91,10 @@ fn submit(service: &Service, api: Api, asked: Asked) -> Result<UnboundedReceiver
             guide: guide.clone(),
             embeds: false,
             end_ids,
-            listener: Box::new(Answer::new(
-                index,
-                sender.clone(),
-                text,
-                &settings.stop,
-                settings.calls,
-                service.metrics.clone(),
-            )),
+            listener: match &service.options.trace {
+                Some(trace) => trace.watch(id, index, Box::new(answer)),
+                None => Box::new(answer),
+            },
         }
     });
     service.queue.submit(jobs.collect())?;

@@ -74,6 +74,10 @@ impl Message {
 }
 
 impl Format for Message {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
     fn whole(&self, answers: &[Whole], usage: Usage) -> Value {
         let mut content = Vec::new();
         for whole in answers {

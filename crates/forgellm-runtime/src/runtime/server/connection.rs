@@ -21,8 +21,6 @@ use crate::runtime::server::{Service, route};
 
 /// Connections at a time; more wait until one ends.
 const MOST_CONNECTIONS: usize = 1024;
-/// Within this time a request's head must be there; idle connections are closed after it.
-const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Threads that read prompts, beside those of the model.
 pub(super) const PROMPT_THREADS: usize = 2;
 /// How often is looked whether the server is to end.
@@ -110,12 +108,13 @@ async fn is_over(service: &Service, is_to_end: &dyn Fn() -> bool) {
 async fn connection(stream: TcpStream, service: Arc<Service>, mut ends: watch::Receiver<()>) {
     // Each event is to leave at once, however small.
     let _ = stream.set_nodelay(true);
+    let request_time = service.options.request_time;
     let respond = service_fn(move |request| {
         let service = service.clone();
         async move { Ok::<_, Infallible>(route::respond(service, request).await) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    http.timer(TokioTimer::new()).header_read_timeout(request_time);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), respond));
     // A client that breaks the protocol or leaves ends its own connection; there is nobody to tell.
     match race(connection.as_mut(), pin!(ends.changed())).await {

@@ -86,7 +86,8 @@ impl ApiError {
     /// `{"error": {message, type, param, code}}`.
     pub fn body(&self) -> Value {
         json!({"error": {
-            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+            "message": shortened(&self.message), "type": self.kind, "param": self.param.as_deref().map(shortened),
+            "code": self.code,
         }})
     }
 }
@@ -106,6 +107,18 @@ impl ApiError {
         };
         json!({"type": "error", "error": {"type": kind, "message": self.message}})
     }
+}
+
+/// Messages and names of parameters may repeat what the client sent, but not megabytes of it.
+const LONGEST: usize = 400;
+
+fn shortened(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let half = LONGEST / 2;
+    let (start, end) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
+    format!("{}…{}", &text[..start], &text[end..])
 }
 
 impl From<SubmitError> for ApiError {

@@ -72,8 +72,10 @@ pub fn answer_offline<E: Engine, F: Send + From<EngineFailed>>(
         queue: usize::MAX,
         api_key: None,
         body_limit: usize::MAX,
+        request_time: NO_LIMIT,
         timeout: NO_LIMIT,
         shutdown_time: Duration::ZERO,
+        trace: None,
     };
     run(engine, model, options, |service| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -39,6 +39,10 @@ pub(super) struct Reply {
 }
 
 impl Format for Reply {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
     fn whole(&self, choices: &[Whole], usage: Usage) -> Value {
         let choice = |(index, whole): (usize, &Whole)| {
             let mut choice = json!({"index": index, "finish_reason": whole.ended.as_ref().map(name)});

@@ -85,6 +85,10 @@ impl Response {
 }
 
 impl Format for Response {
+    fn id(&self) -> &str {
+        self.response["id"].as_str().unwrap_or_default()
+    }
+
     fn whole(&self, answers: &[Whole], usage: Usage) -> Value {
         let whole = answers.first();
         let text = whole.map_or("", |whole| whole.text.as_str());

@@ -2,7 +2,6 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -11,10 +10,7 @@ use serde_json::json;
 use crate::runtime::server::api::Api;
 use crate::runtime::server::body::{self, Body};
 use crate::runtime::server::error::ApiError;
-use crate::runtime::server::{Service, answers, embeddings, metrics, tokens};
-
-/// Within this time a request's body must be there.
-const BODY_TIME: Duration = Duration::from_secs(30);
+use crate::runtime::server::{Service, answers, embeddings, metrics, page, tokens};
 
 /// What a path stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +23,12 @@ enum Endpoint {
     Detokenize,
     Health,
     Metrics,
+    Page,
 }
 
 /// All paths. `{model}` stands for a name.
-const PATHS: [(&str, Endpoint); 11] = [
+const PATHS: [(&str, Endpoint); 12] = [
+    ("/", Endpoint::Page),
     ("/v1/chat/completions", Endpoint::Answers(Api::Chat)),
     ("/v1/completions", Endpoint::Answers(Api::Completion)),
     ("/v1/responses", Endpoint::Answers(Api::Responses)),
@@ -50,7 +48,9 @@ impl Endpoint {
             Endpoint::Answers(_) | Endpoint::Embeddings | Endpoint::Tokenize | Endpoint::Detokenize => {
                 Method::POST
             }
-            Endpoint::Models | Endpoint::Model | Endpoint::Health | Endpoint::Metrics => Method::GET,
+            Endpoint::Models | Endpoint::Model | Endpoint::Health | Endpoint::Metrics | Endpoint::Page => {
+                Method::GET
+            }
         }
     }
 }
@@ -85,8 +85,8 @@ async fn dispatch(
     endpoint: Endpoint,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
-    // Whoever watches over the server need not know its key.
-    if endpoint != Endpoint::Health {
+    // Whoever watches over the server need not know its key, and the page asks for it.
+    if !matches!(endpoint, Endpoint::Health | Endpoint::Page) {
         authorize(service, &request)?;
     }
     let method = endpoint.method();
@@ -138,6 +138,7 @@ async fn dispatch(
             let page = Body::Whole(Bytes::from(metrics::page(service)));
             body::response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
         }
+        Endpoint::Page => page::response(),
     })
 }
 
@@ -159,7 +160,7 @@ async fn json_body(service: &Service, request: Request<Incoming>) -> Result<Vec<
         let message = "the header `Content-Type: application/json` is missing";
         return Err(ApiError::invalid(message).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    body::read(request.into_body(), service.options.body_limit, BODY_TIME).await
+    body::read(request.into_body(), service.options.body_limit, service.options.request_time).await
 }
 
 /// Checks the key, where there is one. Clients of Anthropic's API send it in a header of its own.

@@ -5,11 +5,13 @@ mod embeddings;
 mod endpoints;
 mod limits;
 mod messages;
+mod page;
 mod refusals;
 mod responses;
 mod streams;
 mod structured;
 mod tools;
+mod trace;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -45,8 +47,10 @@ fn options() -> Options {
         queue: 8,
         api_key: None,
         body_limit: 10_000,
+        request_time: Duration::from_secs(20),
         timeout: Duration::from_secs(20),
         shutdown_time: Duration::from_secs(10),
+        trace: None,
     }
 }
 

@@ -80,28 +80,9 @@ fn weights(plan: &str) -> Vec<u8> {
     super::weights::file(&header, 4)
 }
 
+/// A token for each ASCII character, and two control tokens.
 pub(crate) fn tokenizer() -> Value {
-    let spelled = |byte: u8| match byte {
-        0..=0x20 => char::from_u32(0x100 + u32::from(byte)).unwrap(),
-        0x7f => '\u{121}',
-        _ => char::from(byte),
-    };
-    let control = ["<|im_start|>", "<|im_end|>"];
-    let ascii = (0u8..128).map(|byte| (spelled(byte).to_string(), json!(byte)));
-    let vocab: serde_json::Map<String, Value> =
-        ascii.chain([(control[0].to_owned(), json!(128)), (control[1].to_owned(), json!(129))]).collect();
-    let added = |id: usize| {
-        json!({"id": 128 + id, "content": control[id], "single_word": false, "lstrip": false, "rstrip": false,
-            "normalized": false, "special": true})
-    };
-    let byte_level =
-        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true});
-    json!({
-        "version": "1.0", "added_tokens": [added(0), added(1)], "normalizer": null, "post_processor": null,
-        "pre_tokenizer": byte_level, "decoder": byte_level,
-        "model": {"type": "BPE", "dropout": null, "unk_token": null, "byte_fallback": false, "fuse_unk": false,
-            "ignore_merges": false, "vocab": vocab, "merges": []},
-    })
+    serde_json::from_str(include_str!("../../../tests/fixtures/ascii-tokenizer.json")).unwrap()
 }
 
 /// The same with a device that computes two things, of which one is wrong if its target says so.

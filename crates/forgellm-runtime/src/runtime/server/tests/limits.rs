@@ -126,3 +126,24 @@ fn a_lost_device_ends_the_server_with_its_error() {
     let (result, _) = server.thread.join().unwrap();
     assert!(matches!(result, Err(ServeError::Engine(error)) if error == lost()));
 }
+
+#[test]
+fn a_request_that_does_not_arrive_is_not_waited_for() {
+    let server =
+        Server::with(Options { request_time: Duration::from_millis(200), ..options() }, SPEC, |engine| {
+            engine
+        });
+    let mut half_a_head = server.client();
+    half_a_head.send("GET /health HTTP/1.1\r\nHost: ");
+    let mut half_a_body = server.client();
+    half_a_body.send(
+        "POST /tokenize HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{",
+    );
+    let mut idle = server.client();
+    idle.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(idle.reply().status, 200);
+    assert_eq!(half_a_body.reply().status, 408);
+    assert!(half_a_head.is_closed());
+    assert!(idle.is_closed());
+    server.end();
+}
