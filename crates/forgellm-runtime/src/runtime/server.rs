@@ -14,6 +14,7 @@ mod logprobs;
 mod messages;
 mod metrics;
 mod page;
+mod patient;
 mod race;
 pub mod reader;
 mod reply;
@@ -55,7 +56,8 @@ pub struct Options {
     pub api_key: Option<String>,
     /// Bytes of a request's body at most.
     pub body_limit: usize,
-    /// Within this time a request's head must be there, and then its body; idle connections are closed after it.
+    /// Within this time a request's head must be there, and then its body; idle connections, and those of clients that take nothing of
+    /// their answers, are closed after it.
     pub request_time: Duration,
     /// Within this time an answer must be complete.
     pub timeout: Duration,
