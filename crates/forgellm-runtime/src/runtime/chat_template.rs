@@ -11,6 +11,8 @@
 //! segments together must be equal to the plain rendering. Such a message is refused, never let through.
 
 mod control;
+mod dates;
+mod json;
 mod python;
 
 use minijinja::syntax::SyntaxConfig;
@@ -119,7 +121,7 @@ impl ChatTemplate {
         environment.set_syntax(syntax.map_err(|error| ChatTemplateError::Syntax(describe(&error)))?);
         python::add_to(&mut environment);
         environment
-            .add_template_owned(NAME, source.to_owned())
+            .add_template_owned(NAME, python::without_generation_tags(source))
             .map_err(|error| ChatTemplateError::Syntax(describe(&error)))?;
         Ok(ChatTemplate {
             environment,

@@ -196,7 +196,7 @@ pub struct ServeArguments {
     /// Size of a request at most [default: 4194304]
     #[arg(long, value_name = "BYTES", value_parser = at_least_one)]
     pub max_body: Option<usize>,
-    /// Time for a request to arrive, its head and its body each; idle connections are closed after it [default: 30]
+    /// Time for a request to arrive, its head and its body each; connections on which nothing goes on are closed after it [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = at_least_one)]
     pub request_timeout: Option<usize>,
     /// Time for an answer, waiting included [default: 600]

@@ -18,6 +18,7 @@ mod messages;
 mod metrics;
 mod offline;
 mod page;
+mod patient;
 mod race;
 pub mod reader;
 mod reply;
@@ -61,7 +62,8 @@ pub struct Options {
     pub api_key: Option<String>,
     /// Bytes of a request's body at most.
     pub body_limit: usize,
-    /// Within this time a request's head must be there, and then its body; idle connections are closed after it.
+    /// Within this time a request's head must be there, and then its body; idle connections, and those of clients that take nothing of
+    /// their answers, are closed after it.
     pub request_time: Duration,
     /// Within this time an answer must be complete.
     pub timeout: Duration,

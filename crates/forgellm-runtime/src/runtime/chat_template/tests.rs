@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::python::strftime;
+use super::dates::strftime;
 use super::*;
 
 const CONTROL: [&str; 4] = ["<|im_start|>", "<|im_end|>", "</s>", "<eot>"];
@@ -141,6 +141,22 @@ fn dates_are_written_as_python_does() {
     check(1_798_761_599, "31 Dec 2026|Thursday, December 31|23:59:59|11 PM|365|2026-12-31|%");
     check(4_107_542_400, "01 Mar 2100|Monday, March 1|00:00:00|12 AM|060|2100-03-01|%");
     assert!(strftime("%Y", u64::MAX).is_ok());
+}
+
+#[test]
+fn golden_dates() {
+    let golden =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/chat_templates/golden.json");
+    let golden: Value = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
+    let dates = golden["dates"].as_array().unwrap();
+    assert!(dates.len() > 10);
+    for date in dates {
+        let seconds = date["seconds"].as_u64().unwrap();
+        for (format, expected) in date["formats"].as_object().unwrap() {
+            let found = strftime(format, seconds).unwrap();
+            assert_eq!(found, expected.as_str().unwrap(), "{format} of {seconds}");
+        }
+    }
 }
 
 const CHATML: &str =

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::runtime::scheduler::SubmitError;
+use crate::runtime::server::patient::Patient;
 use crate::runtime::server::race::{First, race};
 use crate::runtime::server::{Service, route};
 
@@ -115,7 +116,8 @@ async fn connection(stream: TcpStream, service: Arc<Service>, mut ends: watch::R
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(request_time);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), respond));
+    let mut connection =
+        pin!(http.serve_connection(TokioIo::new(Patient::new(stream, request_time)), respond));
     // A client that breaks the protocol or leaves ends its own connection; there is nobody to tell.
     match race(connection.as_mut(), pin!(ends.changed())).await {
         First::Left(_) => {}

@@ -124,6 +124,12 @@ impl Client {
         String::from_utf8(chunk).unwrap()
     }
 
+    /// Reads until the server closes the connection; gives the number of bytes.
+    pub fn everything(&mut self) -> usize {
+        while self.more() {}
+        self.read.len()
+    }
+
     /// Whether the server closes the connection, and sends nothing before.
     pub fn is_closed(&mut self) -> bool {
         self.read.is_empty() && !self.more()

@@ -147,3 +147,24 @@ fn a_request_that_does_not_arrive_is_not_waited_for() {
     assert!(idle.is_closed());
     server.end();
 }
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_loses_its_place() {
+    let server = Server::with(
+        Options { request_time: Duration::from_millis(200), body_limit: 8 << 20, ..options() },
+        SPEC,
+        |engine| engine,
+    );
+    let mut client = server.client();
+    // More than the system buffers.
+    client.post("/tokenize", json!({"content": "x".repeat(6 << 20)}).to_string());
+    let start = Instant::now();
+    while !server.get("/metrics").body.contains("{path=\"/tokenize\",status=\"200\"} 1") {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_secs(1));
+    let received = client.everything();
+    assert!(received < 20 << 20, "the connection was not closed: {received} bytes");
+    server.end();
+}
