@@ -89,7 +89,8 @@ fn cut(
 ) -> Option<Vec<(u32, f64)>> {
     if let Some(pair) = kept.get(count.wrapping_sub(1)..=count) {
         let ratio = ratio(pair);
-        if ratio != 1.0 && ratio < 1.0 + 1e-5 {
+        // Of two that are too unlikely for an f64 the ratio is no number.
+        if ratio.is_nan() || ratio != 1.0 && ratio < 1.0 + 1e-5 {
             return None;
         }
     }
