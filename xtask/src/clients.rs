@@ -10,31 +10,39 @@ use serde_json::Value;
 use crate::checks::run;
 use crate::models;
 
-/// The suites in `tests/clients/`.
-const SUITES: [&str; 2] = ["openai_client.py", "structured.py"];
+/// The suites in `tests/clients/`, by the model that must be served. Only some chat templates know tools.
+const SUITES: [(&str, &[&str]); 2] = [
+    (
+        "smollm2.gguf",
+        &["openai_client.py", "structured.py", "embeddings.py", "responses.py", "anthropic_client.py"],
+    ),
+    ("qwen.gguf", &["tools.py"]),
+];
 /// What they need, from the package index.
-const PACKAGES: [&str; 2] = ["openai", "jsonschema"];
+const PACKAGES: [&str; 3] = ["openai", "anthropic", "jsonschema"];
 /// The key that the server asks for.
 const KEY: &str = "key-of-the-test";
 
 /// Tests that start their own servers, since they need other limits or end them.
 const OWN_SERVERS: [&[&str]; 3] = [&["hostile.py"], &["load.py"], &["stream_times.py"]];
 
-/// Serves SmolLM2 by `forge serve` and runs the test suites in `tests/clients/` against it. The server must then end by SIGTERM, in good
-/// order.
+/// Serves models by `forge serve` and runs the test suites in `tests/clients/` against them. Each server must then end by SIGTERM, in
+/// good order.
 pub fn check() -> Result<()> {
     models::fetch()?;
     let python = environment()?;
-    let mut server = Server::start()?;
-    for suite in SUITES {
-        run(Command::new(&python)
-            .args(["-W", "error"])
-            .arg(Path::new("tests/clients").join(suite))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("SERVER_URL", &server.url)
-            .env("SERVER_KEY", KEY))?;
+    for (model, suites) in SUITES {
+        let mut server = Server::start(model)?;
+        for suite in suites {
+            run(Command::new(&python)
+                .args(["-W", "error"])
+                .arg(Path::new("tests/clients").join(suite))
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("SERVER_URL", &server.url)
+                .env("SERVER_KEY", KEY))?;
+        }
+        server.end()?;
     }
-    server.end()?;
     for test in OWN_SERVERS {
         run(&mut with_own_server(&python, test)?)?;
     }
@@ -86,8 +94,9 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Result<Server> {
-        let model = model()?;
+    /// Serves the model of this file name.
+    fn start(name: &str) -> Result<Server> {
+        let model = models::files().find(|file| file.ends_with(name)).context("the model is not known")?;
         run(Command::new("cargo").args(["build", "--quiet", "--package", "forgellm-cli"]))?;
         // Cargo, forge and the program each become the next one, so that this is the program's process in the end.
         let mut process = Command::new("cargo")

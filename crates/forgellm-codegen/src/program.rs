@@ -1,6 +1,7 @@
 //! What a generated program knows about its model, apart from the plan.
 
 use forgellm_frontend::ir::ModelConfig;
+use forgellm_plan::Plan;
 
 use crate::RustWriter;
 
@@ -77,7 +78,8 @@ impl Program {
     }
 
     /// Writes the constant that describes the program: `pub const PROGRAM: ProgramSpec = …`.
-    pub fn write_spec(&self, w: &mut RustWriter, target: &str, positions: usize) {
+    pub fn write_spec(&self, w: &mut RustWriter, plan: &Plan) {
+        let (target, positions) = (plan.target, plan.positions);
         let option = |value: Option<u32>| value.map_or("None".to_owned(), |value| format!("Some({value})"));
         let ids: Vec<String> = self.end_ids.iter().map(u32::to_string).collect();
         let template = match self.chat_template {
@@ -99,6 +101,7 @@ impl Program {
             w.line(format!("chat_template: {template},"));
             w.line("layout_version: LAYOUT_VERSION,");
             w.line("plan_hash: PLAN_HASH,");
+            w.line(format!("weight_bytes_a_step: {},", plan.weight_bytes_a_step()));
             w.line(format!("weights_file: {WEIGHTS_FILE:?},"));
             w.line(format!("tokenizer_file: {TOKENIZER_FILE:?},"));
             w.line("sampling: SamplingParams::GREEDY,");

@@ -106,6 +106,23 @@ pub struct PlannedWeight {
     pub layout: Layout,
 }
 
+impl Plan {
+    /// Bytes of weights that a step reads however few rows it has: all of them but tables of which it only looks up rows.
+    pub fn weight_bytes_a_step(&self) -> usize {
+        let own = self.prologue.iter().chain(&self.epilogue).chain(&self.head);
+        let is_lookup = |step: &&Step| matches!(step.op, Op::Embed { .. });
+        let (lookups, others): (Vec<&Step>, Vec<&Step>) = own.partition(is_lookup);
+        let used =
+            |steps: &[&Step]| -> Vec<WeightRef> { steps.iter().flat_map(|step| step.op.weights()).collect() };
+        let (looked_up, read) = (used(&lookups), used(&others));
+        let only_looked_up = |number: usize| {
+            looked_up.iter().any(|weight| weight.0 == number) && read.iter().all(|weight| weight.0 != number)
+        };
+        let weights = self.weights.iter().enumerate().filter(|(number, _)| !only_looked_up(*number));
+        weights.map(|(_, weight)| weight.layout.bytes).sum()
+    }
+}
+
 /// What a planned weight is made from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WeightSource {

@@ -289,3 +289,17 @@ fn the_same_graph_gives_the_same_text() {
     let text = || planned(&fused(Architecture::Gemma3)).to_string();
     assert_eq!(text(), text());
 }
+
+/// All weights but the embedding table, unless the head reads that too.
+#[test]
+fn a_step_reads_what_is_not_looked_up() {
+    for architecture in [Architecture::Llama, Architecture::Gemma3] {
+        let plan = planned(&fused(architecture));
+        let all: usize = plan.weights.iter().map(|weight| weight.layout.bytes).sum();
+        let table = plan.weights.iter().find(|weight| weight.name == "token_embd.weight").unwrap();
+        let is_tied = plan.weights.iter().all(|weight| weight.name != "output.weight");
+        let expected = if is_tied { all } else { all - table.layout.bytes };
+        assert_eq!(plan.weight_bytes_a_step(), expected, "{architecture:?}");
+        println!("{architecture:?} tied: {is_tied}");
+    }
+}

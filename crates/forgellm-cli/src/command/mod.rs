@@ -52,6 +52,9 @@ enum Command {
     /// Compile a model, if that was not done before, and serve it over HTTP, for clients of the OpenAI API
     #[command(after_help = of_program::SERVE_EXAMPLES)]
     Serve(OfProgram),
+    /// Compile a model, if that was not done before, and measure its speed on this machine
+    #[command(after_help = of_program::BENCH_EXAMPLES)]
+    Bench(OfProgram),
     Compile(compile::Compile),
     Build(compile::Build),
     ExportWeights(compile::ExportWeights),
@@ -105,6 +108,7 @@ fn run(forge: &Forge) -> anyhow::Result<()> {
         Command::Run(run) => run.run(&ui(false)),
         Command::Chat(chat) => chat.run("chat", &ui(false)),
         Command::Serve(serve) => serve.run("serve", &ui(false)),
+        Command::Bench(bench) => bench.run("bench", &ui(false)),
         Command::Compile(compile) => compile.run(&ui(compile.json())),
         Command::Build(build) => build.run(&ui(build.json())),
         Command::ExportWeights(export) => export.run(&ui(export.json)),

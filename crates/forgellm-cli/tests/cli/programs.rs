@@ -41,7 +41,29 @@ fn a_program_is_built_once_and_agrees_with_the_interpreter() {
     assert!((ratio - 1.0).abs() < 0.001, "{program} {interpreter}");
 
     outcome(&mut place.building(&["run", "model.gguf", "--no-such-option"])).failed(2, &["--no-such-option"]);
+    // The same commands through the compiler.
     outcome(&mut place.building(&["serve", "model.gguf", "--port", "x"])).failed(2, &["--port"]);
+    outcome(&mut place.building(&["chat", "model.gguf", "--temperature", "x"])).failed(2, &["--temperature"]);
+    let bench = [
+        "bench",
+        "model.gguf",
+        "--json",
+        "-p",
+        "20",
+        "-n",
+        "4",
+        "-d",
+        "0,30",
+        "-b",
+        "1,2",
+        "-r",
+        "1",
+        "--no-bandwidth",
+    ];
+    let bench = json(&run(&bench).stdout);
+    let bytes = |case: usize| bench["generations"][case]["bytes_a_token"].as_u64().unwrap();
+    // Two sequences share the weights, which are most of it, and behind a longer text there are more keys and values to read.
+    assert!(bytes(0) > bytes(1) && bytes(0) < 2 * bytes(1) && bytes(2) > bytes(0), "{bench}");
     // The CPU keeps keys and values in f16.
     run(&["run", "model.gguf", "--kv-cache", "f16", "generate-ids", "--ids", "5,6,7"]);
     let other = ["run", "model.gguf", "--kv-cache", "q8_0", "generate-ids", "--ids", "5,6,7"];

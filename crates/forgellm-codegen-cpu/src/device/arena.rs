@@ -49,6 +49,11 @@ impl<T: Zeroed> Arena<T> {
         self.len
     }
 
+    /// Bytes of the elements.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+
     /// The first element; the others follow.
     pub(crate) fn base(&self) -> *mut T {
         self.base.as_ptr()

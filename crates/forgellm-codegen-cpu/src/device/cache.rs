@@ -60,6 +60,21 @@ impl CacheMemory {
         &self.layers
     }
 
+    /// Bytes of a page of all layers of a group.
+    pub(crate) fn page_bytes(&self, group: usize) -> usize {
+        let layers = self.layers.iter().filter(|layer| layer.group == group);
+        layers.map(|layer| layer.page_elements() * size_of::<f16>()).sum()
+    }
+
+    /// Bytes of keys and values that a row at `position` reads in all layers.
+    pub(crate) fn bytes_read(&self, position: usize) -> usize {
+        let of_layer = |layer: &LayerCache| {
+            let seen = layer.spec.window.map_or(position + 1, |window| window.min(position + 1));
+            seen * layer.page_elements() / PAGE * size_of::<f16>()
+        };
+        self.layers.iter().map(of_layer).sum()
+    }
+
     /// Makes room for the pages below `pages` in all layers of a group. `None` if there is none; pages made before stay.
     pub(crate) fn grow(&mut self, group: usize, pages: usize) -> Option<()> {
         for layer in self.layers.iter_mut().filter(|layer| layer.group == group) {

@@ -14,7 +14,7 @@ use super::matrix::{Isa, IsaError};
 use super::pool::Pool;
 use super::profile::Profile;
 use super::run::{Run, Scratch, StepMemory, WANTED_ROWS};
-use crate::runtime::engine::{Capacity, Engine, EngineError, Row, RowResult, SequenceId};
+use crate::runtime::engine::{Capacity, Engine, EngineError, EngineMemory, Row, RowResult, SequenceId};
 use crate::runtime::open::{self, KvFormat, OpenOptions};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
 
@@ -255,6 +255,19 @@ impl<M: Model> Engine for CpuEngine<M> {
 
     fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError> {
         self.run_step(rows)
+    }
+
+    fn memory(&self) -> Option<EngineMemory> {
+        let groups = paged_capacity(self.capacity, &self.caches).groups;
+        let of_group = |(group, capacity): (usize, &GroupCapacity)| {
+            capacity.pages.saturating_mul(self.caches.page_bytes(group)) as u64
+        };
+        let cache = groups.iter().enumerate().map(of_group).fold(0, u64::saturating_add);
+        Some(EngineMemory { cache, step: self.memory.bytes() as u64 })
+    }
+
+    fn cache_bytes_read(&self, position: usize) -> Option<u64> {
+        Some(self.caches.bytes_read(position) as u64)
     }
 }
 

@@ -186,6 +186,13 @@ pub(crate) struct StepMemory {
     pub(crate) partials: Arena,
 }
 
+impl StepMemory {
+    /// Bytes of all of it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.bytes() + self.wanted.bytes() + self.inputs.bytes() + self.partials.bytes()
+    }
+}
+
 /// Memory of one thread, kept from step to step.
 #[derive(Default)]
 pub(crate) struct Scratch {

@@ -326,3 +326,19 @@ fn time_is_measured_when_asked_for() {
         assert_eq!(engine.profile().stage(Stage::Attention).time.is_zero(), !profile);
     }
 }
+
+#[test]
+fn what_memory_is_read_and_reserved_is_told() {
+    let engine = engine(&options(1)).expect("opens");
+    // A key and a value of HEAD elements, in f16.
+    let bytes = |positions: usize| (positions * 2 * HEAD * 2) as u64;
+    for position in [0, 10, WINDOW - 1, WINDOW, 900] {
+        let expected = bytes(position + 1) + bytes((position + 1).min(WINDOW));
+        assert_eq!(engine.cache_bytes_read(position), Some(expected), "at {position}");
+    }
+    let memory = engine.memory().expect("told");
+    // Three sequences at full length in the one layer, in pages of 64; of the other at least the windows and no more than everything.
+    let whole = bytes(3 * 1024);
+    assert!((whole + bytes(3 * WINDOW)..2 * whole).contains(&memory.cache), "{memory:?} {whole}");
+    assert!(memory.step >= 300 * (W + 3 * HEAD) as u64 * 4, "{memory:?}");
+}

@@ -33,6 +33,11 @@ struct Group {
     buffer: Option<Buffer>,
 }
 
+/// Pages that there is room for where `pages` are needed.
+fn room_for(pages: usize) -> usize {
+    pages.checked_next_power_of_two().unwrap_or(pages).max(FIRST_PAGES)
+}
+
 /// The cache of one layer.
 pub(crate) struct LayerCache {
     /// Shapes; the window is `None` if it cannot be felt.
@@ -97,6 +102,21 @@ impl CacheMemory {
         Some((group.buffer.as_ref()?, keys, keys + layer.half_page_bytes * group.pages))
     }
 
+    /// Bytes that a group takes once it has `pages` pages.
+    pub(crate) fn bytes_of(&self, group: usize, pages: usize) -> usize {
+        let page_bytes = self.groups.get(group).map_or(0, |group| group.page_bytes);
+        page_bytes.saturating_mul(room_for(pages))
+    }
+
+    /// Bytes of keys and values that a row at `position` reads in all layers.
+    pub(crate) fn bytes_read(&self, position: usize) -> usize {
+        let of_layer = |layer: &LayerCache| {
+            let seen = layer.spec.window.map_or(position + 1, |window| window.min(position + 1));
+            seen * 2 * layer.half_page_bytes / PAGE
+        };
+        self.layers.iter().map(of_layer).sum()
+    }
+
     /// Whether the pages below `pages` of a group do not all have room.
     pub(crate) fn has_to_grow(&self, group: usize, pages: usize) -> bool {
         self.groups.get(group).is_some_and(|known| known.pages < pages)
@@ -106,7 +126,7 @@ impl CacheMemory {
     pub(crate) fn grow(&mut self, group: usize, pages: usize) -> Result<(), GpuError> {
         let Some(known) = self.groups.get(group).filter(|known| known.pages < pages) else { return Ok(()) };
         let (old, old_pages, page_bytes) = (known.buffer.clone(), known.pages, known.page_bytes);
-        let new_pages = pages.next_power_of_two().max(FIRST_PAGES);
+        let new_pages = room_for(pages);
         let buffer = self.device.buffer(page_bytes * new_pages, "KV cache")?;
         if let Some(old) = old {
             for layer in self.layers.iter().filter(|layer| layer.group == group) {

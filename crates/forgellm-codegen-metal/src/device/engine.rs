@@ -17,7 +17,8 @@ use super::weights::Weights;
 use crate::gpu::{Device, GpuError, Library, Queue};
 use crate::runtime::buffer::AnyBuffer;
 use crate::runtime::engine::{
-    Capacity, CheckEntry, Engine, EngineError, ProfileEntry, Row, RowResult, RunAhead, SequenceId,
+    Capacity, CheckEntry, Engine, EngineError, EngineMemory, ProfileEntry, Row, RowResult, RunAhead,
+    SequenceId,
 };
 use crate::runtime::open::{OpenError, OpenOptions};
 use crate::runtime::pages::{GroupCapacity, PagedCache, PagedCapacity, Window};
@@ -265,6 +266,20 @@ impl<M: Model> Engine for MetalEngine<M> {
     fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError> {
         self.submit_step(rows)?;
         self.collect_last()
+    }
+
+    fn memory(&self) -> Option<EngineMemory> {
+        let groups = paged_capacity(self.capacity, &self.caches).groups;
+        let of_group =
+            |(group, capacity): (usize, &GroupCapacity)| self.caches.bytes_of(group, capacity.pages) as u64;
+        let cache = groups.iter().enumerate().map(of_group).fold(0, u64::saturating_add);
+        let rows: usize = self.step_rows.iter().map(|rows| rows.buffer.len()).sum();
+        let step = rows + self.rows_arena.bytes() + self.wanted_arena.bytes();
+        Some(EngineMemory { cache, step: step as u64 })
+    }
+
+    fn cache_bytes_read(&self, position: usize) -> Option<u64> {
+        Some(self.caches.bytes_read(position) as u64)
     }
 
     fn run_ahead(&mut self) -> Option<&mut dyn RunAhead> {

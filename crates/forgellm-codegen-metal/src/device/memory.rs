@@ -23,6 +23,11 @@ impl Arena {
         Ok(Arena { buffer: device.buffer(bytes.max(ALIGNMENT), label)?, rows })
     }
 
+    /// Bytes of all rows.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Where the rows of `buffer` begin; they lie `width` elements apart.
     pub(crate) fn at(&self, buffer: AnyBuffer) -> Binding<'_> {
         Binding { buffer: &self.buffer, offset: buffer.offset * self.rows * size_of::<f32>() }

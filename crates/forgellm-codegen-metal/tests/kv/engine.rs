@@ -266,6 +266,16 @@ fn live(tested: &mut Tested) {
 #[test]
 fn sequences_come_and_go() {
     let mut tested = Tested::new(KvFormat::F16);
+    // A key and a value of each head, in f16.
+    let bytes = |positions: usize| (positions * 2 * KV_HEADS * HEAD_DIM * 2) as u64;
+    for position in [0, WINDOW - 1, WINDOW, 400] {
+        let expected = bytes(position + 1) + bytes((position + 1).min(WINDOW));
+        assert_eq!(tested.engine.cache_bytes_read(position), Some(expected), "at {position}");
+    }
+    // Four sequences of 500 positions need 64 pages of 32 in the one layer; the window needs no more in the other.
+    let memory = tested.engine.memory().unwrap();
+    assert!((bytes(2048) + bytes(4 * WINDOW)..=2 * bytes(2048)).contains(&memory.cache), "{memory:?}");
+    assert!(memory.step >= 200 * (W + 4 * Q) as u64 * 4, "{memory:?}");
     live(&mut tested);
     // A key that is nearly between two numbers of f16 may be rounded to the other one.
     assert!(tested.worst <= 1e-6, "NMSE {:e}", tested.worst);

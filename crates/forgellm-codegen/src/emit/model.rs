@@ -81,7 +81,7 @@ fn constants(w: &mut RustWriter, plan: &Plan, program: &Program) {
     w.line("/// The plan that this file and the weights file were made from.");
     w.line(format!("const PLAN_HASH: &str = {:?};", plan_hash(plan)));
     w.gap();
-    program.write_spec(w, plan.target, plan.positions);
+    program.write_spec(w, plan);
     w.gap();
 }
 

@@ -1,146 +1,141 @@
-//! Measures the speed of prompt and generation.
+//! Measures the speed of prompts and of generation, and what of the memory's speed generation reaches.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+mod bandwidth;
+mod memory;
+mod run;
+mod speed;
+
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use crate::runtime::engine::{Engine, RowResult, Want};
-use crate::runtime::generate::{Decoder, GenerateError, best_of, per_second, prefill};
+use crate::runtime::engine::Engine;
+use crate::runtime::generate::GenerateError;
+pub use bandwidth::{BandwidthError, bandwidth};
+pub use memory::Memory;
+pub use speed::Speed;
 
-/// What to measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What to measure: prompts of each length at each depth, and generation at each depth with each number of sequences.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BenchOptions {
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-    /// Tokens to generate, in a sequence of their own.
-    pub max_tokens: usize,
-    /// Runs that count, after one that does not.
-    pub repetitions: usize,
+    /// Tokens of the prompts.
+    pub prompt_tokens: Vec<usize>,
+    /// Tokens to generate in each sequence.
+    pub generate: usize,
+    /// Positions that a sequence holds before.
+    pub depths: Vec<usize>,
+    /// Sequences that are continued together.
+    pub batches: Vec<usize>,
+    /// Runs that count.
+    pub repeats: usize,
+    /// Runs before that do not.
+    pub warmup: usize,
+}
+
+impl BenchOptions {
+    /// Positions that the longest sequence takes.
+    pub fn positions(&self) -> usize {
+        let longest = self.prompt_tokens.iter().copied().fold(self.generate, usize::max);
+        longest.saturating_add(self.depths.iter().copied().max().unwrap_or(0))
+    }
+
+    /// The most sequences at a time.
+    pub fn sequences(&self) -> usize {
+        self.batches.iter().copied().fold(1, usize::max)
+    }
+
+    /// Runs altogether, those that do not count included.
+    pub fn runs(&self) -> usize {
+        let cases = self.prompt_tokens.len() * self.depths.len() + self.depths.len() * self.batches.len();
+        cases * (self.repeats + self.warmup)
+    }
 }
 
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BenchResult {
-    /// Prompt tokens per second, from an empty sequence.
-    pub prompt: Speed,
-    /// Tokens per second of one sequence, one token a step, from an empty sequence.
-    pub generation: Speed,
+    /// The prompts, by length, then by depth.
+    pub prompts: Vec<PromptCase>,
+    /// Generation, by depth, then by the number of sequences.
+    pub generations: Vec<GenerationCase>,
     /// Memory after the last run.
     pub memory: Option<Memory>,
 }
 
-/// Tokens per second over several runs.
+/// How fast a prompt is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Speed {
-    /// Tokens of each run.
-    pub tokens: usize,
-    /// The middle run (the mean of the two middle ones).
-    pub median: f64,
-    /// The slowest run.
-    pub min: f64,
-    /// The fastest run.
-    pub max: f64,
+pub struct PromptCase {
+    /// Positions that the sequence held before.
+    pub depth: usize,
+    /// Tokens of the prompt per second.
+    #[serde(flatten)]
+    pub speed: Speed,
 }
 
-/// Memory of this process, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Memory {
-    /// Resident now, pages of the mapped weights included.
-    pub resident: u64,
-    /// Of these, pages that belong to no file.
-    pub anonymous: u64,
-    /// Resident at most up to now.
-    pub peak: u64,
+/// How fast sequences are continued together, a token of each in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GenerationCase {
+    /// Positions that each sequence held before.
+    pub depth: usize,
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens per second, those of all sequences together.
+    #[serde(flatten)]
+    pub speed: Speed,
+    /// Bytes that memory has to give for a token: weights, shared by the sequences of a step, keys and values. None if the engine cannot tell.
+    pub bytes_a_token: Option<u64>,
 }
 
-/// Measures; the engine must hold `max(prompt_tokens, max_tokens)` positions.
+/// What a machine's memory allows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Roof {
+    /// Tokens per second if reading memory were all that takes time.
+    pub tokens_a_second: f64,
+    /// Which share of it was reached.
+    pub reached: f64,
+}
+
+impl GenerationCase {
+    /// Compares with a memory that gives so many bytes per second.
+    pub fn roof(&self, bandwidth: f64) -> Option<Roof> {
+        let tokens_a_second = bandwidth / self.bytes_a_token.filter(|bytes| *bytes > 0)? as f64;
+        Some(Roof { tokens_a_second, reached: self.speed.median / tokens_a_second })
+    }
+}
+
+/// Measures; `weight_bytes` are those that a step reads however few rows it has. `progress` is called after each run.
+///
+/// # Errors
+/// When the engine cannot hold [`BenchOptions::positions`] or [`BenchOptions::sequences`], or fails.
 pub fn bench<E: Engine>(
     engine: &mut E,
     options: &BenchOptions,
+    weight_bytes: u64,
     interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(),
 ) -> Result<BenchResult, GenerateError> {
-    let (tokens, room) = (options.prompt_tokens.max(options.max_tokens), engine.capacity().positions);
+    let (tokens, room) = (options.positions(), engine.capacity().positions);
     if tokens > room {
         return Err(GenerateError::PromptTooLong { tokens, room });
     }
-    let vocab = engine.vocab().max(1);
-    let prompt: Vec<u32> = (0..options.prompt_tokens).map(|index| (index * 7919 % vocab) as u32).collect();
-    let mut prompt_speeds = Vec::new();
-    let mut generation_speeds = Vec::new();
-    for run in 0..=options.repetitions {
-        let prompt_time = time_prompt(engine, &prompt, interrupted)?;
-        let generation_time = time_generation(engine, options.max_tokens, interrupted)?;
-        if run > 0 {
-            prompt_speeds.push(per_second(options.prompt_tokens, prompt_time));
-            generation_speeds.push(per_second(options.max_tokens, generation_time));
+    let mut prompts = Vec::new();
+    for &tokens in &options.prompt_tokens {
+        for &depth in &options.depths {
+            let times = run::prompt(engine, tokens, depth, options, interrupted, progress)?;
+            prompts.push(PromptCase { depth, speed: Speed::of(tokens, &times) });
         }
     }
-    Ok(BenchResult {
-        prompt: Speed::of(options.prompt_tokens, prompt_speeds),
-        generation: Speed::of(options.max_tokens, generation_speeds),
-        memory: Memory::of_this_process(),
-    })
-}
-
-fn time_prompt<E: Engine>(
-    engine: &mut E,
-    prompt: &[u32],
-    interrupted: &AtomicBool,
-) -> Result<Duration, GenerateError> {
-    let sequence = engine.begin()?;
-    let start = Instant::now();
-    prefill(engine, sequence, prompt, Want::Top(1), interrupted)?;
-    let time = start.elapsed();
-    engine.end(sequence)?;
-    Ok(time)
-}
-
-fn time_generation<E: Engine>(
-    engine: &mut E,
-    tokens: usize,
-    interrupted: &AtomicBool,
-) -> Result<Duration, GenerateError> {
-    let sequence = engine.begin()?;
-    let start = Instant::now();
-    let mut token = 0;
-    let mut decoder = Decoder::new(engine, vec![sequence], Want::Top(1));
-    for position in 0..tokens {
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(GenerateError::Interrupted);
-        }
-        let results = decoder.next(&[token], position + 1 < tokens)?.unwrap_or_default();
-        token = best_of(results.first().unwrap_or(&RowResult::Nothing))?;
-    }
-    decoder.finish()?;
-    let time = start.elapsed();
-    engine.end(sequence)?;
-    Ok(time)
-}
-
-impl Speed {
-    fn of(tokens: usize, mut speeds: Vec<f64>) -> Speed {
-        speeds.sort_by(f64::total_cmp);
-        let at = |index: usize| speeds.get(index).copied().unwrap_or(0.0);
-        let count = speeds.len();
-        Speed {
-            tokens,
-            median: (at(count.saturating_sub(1) / 2) + at(count / 2)) / 2.0,
-            min: at(0),
-            max: at(count.saturating_sub(1)),
+    let mut generations = Vec::new();
+    for &depth in &options.depths {
+        for &batch in &options.batches {
+            let times = run::generation(engine, batch, depth, options, interrupted, progress)?;
+            let speed = Speed::of(options.generate * batch, &times);
+            let bytes_a_token = engine
+                .cache_bytes_read(depth + options.generate / 2)
+                .map(|cache| weight_bytes / batch as u64 + cache);
+            let speed = Speed { tokens: options.generate, ..speed };
+            generations.push(GenerationCase { depth, batch, speed, bytes_a_token });
         }
     }
-}
-
-impl Memory {
-    /// What Linux says about this process; nothing on other systems.
-    pub fn of_this_process() -> Option<Memory> {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let bytes = |key: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-            let kib: u64 = line.trim_start_matches(':').trim().strip_suffix("kB")?.trim().parse().ok()?;
-            kib.checked_mul(1024)
-        };
-        Some(Memory { resident: bytes("VmRSS")?, anonymous: bytes("RssAnon")?, peak: bytes("VmHWM")? })
-    }
+    Ok(BenchResult { prompts, generations, memory: Memory::of_this_process() })
 }

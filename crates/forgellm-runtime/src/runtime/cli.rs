@@ -1,6 +1,9 @@
 //! The arguments of a program. Help text, parsing and checks all come from these declarations.
 
+mod batch;
+mod bench;
 mod chat;
+mod examples;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,7 +15,13 @@ use crate::runtime::open::KvFormat;
 use crate::runtime::program::ProgramSpec;
 use crate::runtime::sampling::SamplingParams;
 use crate::runtime::tokenizer::{NotAnId, parse_ids};
+pub use batch::BatchArguments;
+pub use bench::BenchArguments;
 pub use chat::ChatArguments;
+use examples::{
+    DETOKENIZE_EXAMPLES, GENERATE_IDS_EXAMPLES, LOGITS_EXAMPLES, PERPLEXITY_EXAMPLES, SELFCHECK_EXAMPLES,
+    SERVE_EXAMPLES, TOKENIZE_EXAMPLES,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +34,7 @@ Examples:
   {name} perplexity book.txt --json
   {name} selfcheck
   {name} serve --port 8080 --parallel 8
+  {name} batch requests.jsonl answers.jsonl
 
 A prompt that is also the name of a command goes after `--`: {name} -- bench";
 
@@ -224,11 +234,13 @@ pub enum Command {
     /// Talk with the model
     Chat(ChatArguments),
     /// Score a text file: how well the model predicts it
+    #[command(after_help = PERPLEXITY_EXAMPLES)]
     Perplexity {
         /// The text; `-` is standard input
         file: PathBuf,
     },
     /// Print the best logits after each of the given tokens
+    #[command(after_help = LOGITS_EXAMPLES)]
     Logits {
         /// Token ids, separated by commas
         #[arg(long, value_delimiter = ',', required = true, value_name = "IDS")]
@@ -238,6 +250,7 @@ pub enum Command {
         top: usize,
     },
     /// Continue token ids by token ids, always the most likely, through end tokens
+    #[command(after_help = GENERATE_IDS_EXAMPLES)]
     GenerateIds {
         /// Token ids, separated by commas; each further --ids is a sequence of its own, and all run together
         #[arg(long, required = true, value_name = "IDS", value_parser = id_list)]
@@ -249,23 +262,18 @@ pub enum Command {
         #[arg(long, default_value_t = 1, value_name = "N", value_parser = a_few)]
         copies: usize,
     },
-    /// Measure the speed of prompt and generation
-    Bench {
-        /// Tokens of the prompt
-        #[arg(long, short, default_value_t = 512, value_name = "N", value_parser = at_least_one)]
-        prompt_tokens: usize,
-        /// Tokens to generate
-        #[arg(long, short = 'n', default_value_t = 64, value_name = "N", value_parser = at_least_one)]
-        max_tokens: usize,
-        /// Runs that count, after one that does not
-        #[arg(long, short, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
-        repetitions: usize,
-    },
+    /// Measure the speed of prompts and generation, and what of the memory's speed is reached
+    Bench(BenchArguments),
+    /// Answer the requests of a file
+    Batch(BatchArguments),
     /// Check each kernel on this machine's device against a reference; exit code 1 if one is wrong
+    #[command(after_help = SELFCHECK_EXAMPLES)]
     Selfcheck,
     /// Serve the model over HTTP, for clients of the OpenAI API
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArguments),
     /// Print the token ids of the text on standard input
+    #[command(after_help = TOKENIZE_EXAMPLES)]
     Tokenize {
         /// Parse control tokens in the text
         #[arg(long)]
@@ -275,6 +283,7 @@ pub enum Command {
         bos_eos: bool,
     },
     /// Print the text of token ids, given or read from standard input
+    #[command(after_help = DETOKENIZE_EXAMPLES)]
     Detokenize {
         /// Token ids, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "IDS")]
@@ -364,7 +373,11 @@ fn a_few(text: &str) -> Result<usize, String> {
 
 /// Sequences at a time, or none.
 fn up_to_a_few(text: &str) -> Result<usize, String> {
-    if text == "0" { Ok(0) } else { a_few(text) }
+    from_zero_to(text, 1024)
+}
+
+fn from_zero_to(text: &str, most: usize) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { from_one_to(text, most) }
 }
 
 fn from_one_to(text: &str, most: usize) -> Result<usize, String> {

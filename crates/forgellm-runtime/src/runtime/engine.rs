@@ -170,6 +170,16 @@ pub trait Engine {
     /// error nothing was run and no sequence has changed.
     fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError>;
 
+    /// Memory that the engine takes beside the weights; `None` if it cannot tell.
+    fn memory(&self) -> Option<EngineMemory> {
+        None
+    }
+
+    /// Bytes of keys and values that a row at `position` reads, in all layers; `None` if the engine cannot tell.
+    fn cache_bytes_read(&self, _position: usize) -> Option<u64> {
+        None
+    }
+
     /// The way to submit a step before the results of the one before are there, on a device that works while the host does something else.
     fn run_ahead(&mut self) -> Option<&mut dyn RunAhead> {
         None
@@ -190,6 +200,15 @@ pub trait Engine {
     ) -> Result<Option<Vec<CheckEntry>>, EngineError> {
         Ok(None)
     }
+}
+
+/// Memory of an engine beside the weights, in bytes. The system may give it only as it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineMemory {
+    /// The KV cache, once all sequences hold all their positions.
+    pub cache: u64,
+    /// What a step works with: activations, logits, page tables.
+    pub step: u64,
 }
 
 /// What a self-check found out about one kernel.

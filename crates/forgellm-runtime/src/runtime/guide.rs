@@ -27,6 +27,9 @@ pub enum GuideError {
     /// Following it costs more than an answer may, or the follower failed.
     #[error("the answer's grammar cannot be followed any further: {0}; make it simpler")]
     Failed(String),
+    /// Nothing is left of what could come next.
+    #[error("`logit_bias`, or the model, rules out every token by which the answer could go on as it must")]
+    RuledOut,
     /// The tokenizer's tokens cannot be guided.
     #[error("this model's tokens cannot be guided: {0}")]
     Vocabulary(String),
@@ -93,13 +96,16 @@ impl Guide {
 
 const NO_TOKEN: &str = "no token of the model can go on";
 
+/// Characters of a reason at most: some hold the whole grammar.
+const MOST_REASON: usize = 300;
+
 /// The first line says it; what follows are the library's inner states.
 fn failed(error: impl std::fmt::Display) -> GuideError {
     GuideError::Failed(first_line(&error.to_string()))
 }
 
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+    text.lines().next().unwrap_or_default().chars().take(MOST_REASON).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The same files stand in every generated project; which parts of them one program uses depends on its target.
 #![allow(dead_code, reason = "a program need not use everything that the runtime offers")]
 
+pub mod batch;
 pub mod bench;
 pub mod buffer;
 pub mod chat_template;

@@ -1,6 +1,8 @@
 //! The program itself: what the compiler knows about the model, and the way from arguments to an exit code.
 
 mod answer;
+mod batch;
+mod bench;
 mod chat;
 mod commands;
 mod error;
@@ -55,6 +57,8 @@ pub struct ProgramSpec {
     pub layout_version: u32,
     /// Hash of the plan, which the weights file must name too.
     pub plan_hash: &'static str,
+    /// Bytes of weights that a step reads however few rows it has.
+    pub weight_bytes_a_step: u64,
     /// File name of the weights beside the program.
     pub weights_file: &'static str,
     /// File name of the `tokenizer.json` beside the program.

@@ -5,20 +5,25 @@
 
 mod answer;
 mod answers;
+mod anthropic;
+mod api;
 mod body;
 mod connection;
 mod embeddings;
 mod error;
 mod fields;
+mod format;
 mod logprobs;
 mod messages;
 mod metrics;
+mod offline;
 mod page;
 mod patient;
 mod race;
 pub mod reader;
 mod reply;
 mod request;
+mod responses;
 mod route;
 mod settings;
 mod stream;
@@ -43,6 +48,7 @@ use crate::runtime::program::ProgramSpec;
 use crate::runtime::scheduler::{Counters, Queue, Scheduler};
 use crate::runtime::tokenizer::Tokenizer;
 use metrics::Metrics;
+pub use offline::{EngineFailed, OfflineAnswer, OfflineItem, OfflineRequest, answer_offline};
 use trace::Trace;
 
 /// Limits of a server.
@@ -155,6 +161,16 @@ pub fn serve<E: Engine>(
     listener: TcpListener,
     is_to_end: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), ServeError> {
+    run(engine, model, options, |service| connection::serve(listener, service, is_to_end))
+}
+
+/// Works on what the `front` puts into the queue, on a thread of its own, until that ends and everything in the queue is done.
+fn run<E: Engine, T: Send>(
+    engine: &mut E,
+    model: Model,
+    options: Options,
+    front: impl FnOnce(&Arc<Service>) -> Result<T, io::Error> + Send,
+) -> Result<T, ServeError> {
     let queue = Arc::new(Queue::new(options.queue));
     let counters: Arc<Counters> = Arc::default();
     let parallel = options.parallel;
@@ -164,7 +180,7 @@ pub fn serve<E: Engine>(
         let connections = scope.spawn(|| {
             // However this thread ends, the engine's thread must not wait for jobs any more.
             let _abort = AbortWhenDropped(&queue);
-            connection::serve(listener, &service, is_to_end)
+            front(&service)
         });
         let worked = Scheduler::new(engine, queue.clone(), counters, parallel).run();
         let served = connections.join().map_err(|_| ServeError::Thread)?;

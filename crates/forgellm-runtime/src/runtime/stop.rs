@@ -5,6 +5,8 @@
 pub struct StopFilter {
     stops: Vec<String>,
     held: String,
+    /// The stop string that was met, by its place among them.
+    met: Option<usize>,
 }
 
 impl StopFilter {
@@ -13,6 +15,7 @@ impl StopFilter {
         StopFilter {
             stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
             held: String::new(),
+            met: None,
         }
     }
 
@@ -20,16 +23,22 @@ impl StopFilter {
     pub fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
         // The stop string that is complete first counts, so that it does not matter how the text is cut into pieces.
-        let found = self
-            .stops
-            .iter()
-            .filter_map(|stop| self.held.find(stop).map(|start| (start + stop.len(), start)));
-        if let Some((_, start)) = found.min() {
+        let places = self.stops.iter().enumerate();
+        let found = places.filter_map(|(index, stop)| {
+            self.held.find(stop.as_str()).map(|start| (start + stop.len(), start, index))
+        });
+        if let Some((_, start, index)) = found.min() {
+            self.met = Some(index);
             self.held.truncate(start);
             return (std::mem::take(&mut self.held), true);
         }
         let kept = self.held.split_off(self.held.len() - self.possible_start());
         (std::mem::replace(&mut self.held, kept), false)
+    }
+
+    /// The stop string that was met.
+    pub fn matched(&self) -> Option<&str> {
+        self.met.and_then(|index| self.stops.get(index)).map(String::as_str)
     }
 
     /// The text held back, once no more can come.
@@ -104,7 +113,9 @@ mod tests {
         let mut filter = StopFilter::new(&["<end>".to_owned()]);
         assert_eq!(filter.push("a<en"), ("a".to_owned(), false));
         assert_eq!(filter.push("x<e"), ("<enx".to_owned(), false));
+        assert_eq!(filter.matched(), None);
         assert_eq!(filter.push("nd>b"), (String::new(), true));
+        assert_eq!(filter.matched(), Some("<end>"));
     }
 
     proptest! {

@@ -24,6 +24,7 @@ pub fn reader() -> Reader {
         default_context: CONTEXT,
         max_context: CONTEXT,
         vocab: VOCAB,
+        weight_bytes_a_step: 0,
         bos: Some(128),
         eos: Some(129),
         end_ids: &[129],
@@ -42,7 +43,7 @@ pub fn reader() -> Reader {
 
 /// Reads a body as a request of each path: what is taken can be run, and what is refused says why, without repeating all of it.
 pub fn check(reader: &Reader, body: &[u8]) {
-    for read in [reader.chat(body), reader.completion(body)] {
+    for read in [reader.chat(body), reader.completion(body), reader.responses(body), reader.messages(body)] {
         match read {
             Ok(prompts) => {
                 assert!(!prompts.is_empty());

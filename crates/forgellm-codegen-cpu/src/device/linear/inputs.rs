@@ -99,6 +99,11 @@ impl SharedInputs {
             blocks: Arena::new(rows, width.div_ceil(BLOCK))?,
         })
     }
+
+    /// Bytes of the room.
+    pub(crate) fn bytes(&self) -> usize {
+        self.floats.bytes() + self.blocks.bytes()
+    }
 }
 
 /// Prepared inputs of one thread.

@@ -56,6 +56,40 @@ fn golden_chats() {
     }
 }
 
+/// Tools, calls and results, as jinja2 renders them: `render_tools.py` beside the fixture says how.
+#[test]
+fn tools_are_written_as_transformers_writes_them() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let template = std::fs::read_to_string(fixtures.join("qwen2.5-coder-0.5b.jinja")).unwrap();
+    let template = compile(&template);
+    assert!(template.knows("tools") && template.knows("tool_calls"));
+    let chats: Value = serde_json::from_slice(&std::fs::read(fixtures.join("tools.json")).unwrap()).unwrap();
+    for chat in chats.as_array().unwrap() {
+        let messages: Vec<Message> = serde_json::from_value(chat["messages"].clone()).unwrap();
+        let tools = chat["tools"].as_array().unwrap();
+        let segments = template.render_with_tools(&messages, tools, true).unwrap();
+        let whole = Segment { text: chat["prompt"].as_str().unwrap().to_owned(), origin: Origin::Template };
+        assert_eq!(segments, [whole]);
+    }
+    assert!(!compile("{{ messages[0].content }}").knows("tools"));
+}
+
+#[test]
+fn control_tokens_in_tools_and_calls_are_text() {
+    let source = "<|im_start|>{{ tools | tojson }}{{ messages[0].tool_calls[0].function.arguments | tojson }}<|im_end|>";
+    let arguments = serde_json::json!({"a": ["<|im_end|>"], "</s>": 1});
+    let call = ToolCall { id: "x".into(), name: "f".into(), arguments };
+    let messages = [Message { tool_calls: vec![call], ..Message::new("assistant", "") }];
+    let tools = [serde_json::json!({"description": "a <|im_start|> b"})];
+    let segments = compile(source).render_with_tools(&messages, &tools, false).unwrap();
+    let of_users: Vec<&str> = segments
+        .iter()
+        .filter(|segment| segment.origin == Origin::User)
+        .map(|segment| segment.text.as_str())
+        .collect();
+    assert_eq!(of_users, ["<|im_start|>", "<|im_end|>", "</s>"]);
+}
+
 #[test]
 fn blocks_take_their_lines_with_them() {
     check("{% for m in messages %}\n  {% if true %}\nx\n  {% endif %}\n{% endfor %}\n", &user("a"), "x\n");

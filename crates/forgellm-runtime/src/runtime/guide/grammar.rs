@@ -37,6 +37,15 @@ impl Grammar {
         }
     }
 
+    /// Bytes of its text.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Grammar::JsonSchema(schema) => schema.to_string().len(),
+            Grammar::Regex(text) | Grammar::Lark(text) => text.len(),
+            Grammar::Choice(texts) => texts.iter().map(|text| text.len() + 1).sum(),
+        }
+    }
+
     pub(super) fn for_parser(&self) -> Result<TopLevelGrammar, GuideError> {
         Ok(match self {
             Grammar::JsonSchema(schema) => TopLevelGrammar::from_json_schema(with_space(schema)),

@@ -116,3 +116,60 @@ fn what_cannot_be_followed_is_told() {
     // Deep, and no problem.
     vocabulary.guide(&Grammar::JsonSchema(deep)).unwrap();
 }
+
+/// Grammars that are deep or long in every way that a text can be.
+#[test]
+fn no_grammar_is_too_deep_for_the_stack() {
+    let vocabulary = vocabulary();
+    let nest = |open: &str, inner: &str, close: &str, depth: usize| {
+        open.repeat(depth) + inner + &close.repeat(depth)
+    };
+    let chain = |count: usize| {
+        let rules: String = (0..count).map(|index| format!("r{index}: r{}\n", index + 1)).collect();
+        format!("start: r0\n{rules}r{count}: \"x\"\n")
+    };
+    let terminals = |count: usize| {
+        let rules: String = (0..count).map(|index| format!("T{index}: T{}\n", index + 1)).collect();
+        format!("start: T0\n{rules}T{count}: \"x\"\n")
+    };
+    let references = |count: usize| {
+        let entry = |index: usize| (format!("d{index}"), json!({"$ref": format!("#/$defs/d{}", index + 1)}));
+        let mut all: serde_json::Map<String, Value> = (0..count).map(entry).collect();
+        all.insert(format!("d{count}"), json!({"type": "null"}));
+        json!({"$defs": all, "$ref": "#/$defs/d0"})
+    };
+    let grammars = [
+        Grammar::Regex(nest("(", "x", ")", 100_000)),
+        Grammar::Regex(nest("(", "x", ")", 2000)),
+        Grammar::Regex("[^".repeat(100_000)),
+        Grammar::Regex("x".repeat(100_000)),
+        Grammar::Regex("x".repeat(8000)),
+        Grammar::Regex("x|".repeat(4000)),
+        Grammar::Regex("(x".repeat(20) + &"{2,3})".repeat(20)),
+        Grammar::Lark(format!("start: {}", nest("(", "\"x\"", ")", 100_000))),
+        Grammar::Lark(format!("start: {}", nest("[", "\"x\"", "]", 2000))),
+        Grammar::Lark(format!("start: A\nA: {}\n", nest("(", "\"x\"", ")?", 2000))),
+        Grammar::Lark(chain(100_000)),
+        Grammar::Lark(chain(15_000)),
+        Grammar::Lark(terminals(15_000)),
+        Grammar::Lark("start: start start | \"x\"".into()),
+        Grammar::Lark("start: start\n".into()),
+        Grammar::JsonSchema(references(100_000)),
+        Grammar::JsonSchema(references(7000)),
+        Grammar::JsonSchema(json!({"$ref": "#"})),
+        Grammar::JsonSchema(json!({"type": "string", "pattern": nest("(", "x", ")", 100_000)})),
+        Grammar::JsonSchema(json!({"enum": (0..8000).collect::<Vec<u32>>()})),
+        Grammar::Choice((0..2000).map(|number| number.to_string()).collect()),
+    ];
+    let followed: Vec<usize> = (0..grammars.len())
+        .filter(|&index| match vocabulary.guide(&grammars[index]) {
+            Ok(mut guide) => guide.restrict(&mut vec![0.0; SPEC.vocab], &[END]).is_ok(),
+            Err(GuideError::Invalid { reason, .. }) => {
+                assert!(!reason.is_empty() && reason.len() <= 300, "{reason}");
+                false
+            }
+            Err(error) => panic!("{index}: {error}"),
+        })
+        .collect();
+    assert_eq!(followed, [3, 4, 5, 6, 11, 12, 13, 16, 19, 20]);
+}

@@ -1,7 +1,9 @@
 //! A tokenizer's tokens by their bytes, which is all that a guide knows of them.
 
 use std::sync::Arc;
+use std::thread;
 
+use llguidance::api::StopReason;
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
@@ -13,6 +15,12 @@ use crate::runtime::tokenizer::Tokenizer;
 const MOST_STATES: usize = 50_000;
 /// Symbols of a grammar's rules.
 const MOST_SYMBOLS: usize = 200_000;
+
+/// Bytes of a grammar's text.
+const MOST_BYTES: usize = 256 << 10;
+/// The parser of grammars calls itself for each rule that refers to another, so a chain of them needs a stack. Only what is used of it
+/// takes memory.
+const STACK: usize = 1 << 30;
 
 /// Makes guides. To make one takes a moment, and some memory for each token of the vocabulary.
 pub struct Vocabulary {
@@ -47,13 +55,34 @@ impl Vocabulary {
     /// # Errors
     /// When the grammar is wrong, asks for what is not supported, or is too large.
     pub fn guide(&self, grammar: &Grammar) -> Result<Guide, GuideError> {
+        let size = grammar.size();
+        if size > MOST_BYTES {
+            let reason = format!("it has {size} bytes, and may have {MOST_BYTES}");
+            return Err(GuideError::Invalid { kind: grammar.kind(), reason });
+        }
+        let failed = |reason: &str| GuideError::Failed(reason.to_owned());
+        thread::scope(|scope| {
+            let builder = thread::Builder::new().stack_size(STACK);
+            let made = builder.spawn_scoped(scope, || self.guide_here(grammar));
+            made.map_err(|error| failed(&error.to_string()))?
+                .join()
+                .map_err(|_| failed("its reader failed"))?
+        })
+    }
+
+    /// The guide, made on this thread.
+    fn guide_here(&self, grammar: &Grammar) -> Result<Guide, GuideError> {
         let invalid =
             |reason: String| GuideError::Invalid { kind: grammar.kind(), reason: first_line(&reason) };
         let parser = self.factory.create_parser(grammar.for_parser()?);
-        let matcher = Matcher::new(Ok(parser.map_err(|error| invalid(format!("{error:#}")))?));
-        match matcher.get_error() {
-            Some(error) => Err(invalid(error)),
-            None => Ok(Guide { matcher, end: self.end }),
+        let mut matcher = Matcher::new(Ok(parser.map_err(|error| invalid(format!("{error:#}")))?));
+        // The first tokens show whether there are any.
+        match matcher.compute_mask_or_eos() {
+            Ok(_) => Ok(Guide { matcher, end: self.end }),
+            Err(_) if matcher.stop_reason() == StopReason::NoExtensionBias => {
+                Err(invalid("no text can follow it".to_owned()))
+            }
+            Err(error) => Err(invalid(matcher.get_error().unwrap_or_else(|| error.to_string()))),
         }
     }
 }

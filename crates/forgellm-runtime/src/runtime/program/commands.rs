@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::runtime::bench::{BenchOptions, bench};
 use crate::runtime::chat_template::Message;
 use crate::runtime::cli::{Arguments, Command, GenerateArguments, ModelArguments, ServeArguments};
 use crate::runtime::engine::Engine;
@@ -60,11 +59,8 @@ pub(super) fn run<E: Engine>(
                 ids.iter().flat_map(|ids| std::iter::repeat_n(ids.0.as_slice(), *copies)).collect();
             context.generate_ids(&prompts, *max_tokens)
         }
-        Some(Command::Bench { prompt_tokens, max_tokens, repetitions }) => context.bench(&BenchOptions {
-            prompt_tokens: *prompt_tokens,
-            max_tokens: *max_tokens,
-            repetitions: *repetitions,
-        }),
+        Some(Command::Batch(options)) => context.batch(options),
+        Some(Command::Bench(options)) => context.bench(options),
         Some(Command::Selfcheck) => context.self_check(),
         Some(Command::Tokenize { special, bos_eos }) => context.tokenize(*special, *bos_eos),
         Some(Command::Detokenize { ids }) => context.detokenize(ids),
@@ -81,16 +77,12 @@ impl<E: Engine> Context<'_, '_, E> {
         let template = prompt::chat_template(self.spec, &tokenizer)?;
         let kept = arguments.keep.unwrap_or(options.parallel);
         let mut engine = self.engine(0, options.parallel + kept)?;
+        let weights = files::length(&files::weights(self.spec, self.arguments)?)?;
         let model = server::Model { spec: *self.spec, tokenizer, template };
-        let served = serve::run(
-            &mut engine,
-            model,
-            options,
-            listener,
-            self.arguments.model.json,
-            self.streams,
-            self.interrupted,
-        );
+        let (name, parallel) = (self.spec.name, options.parallel);
+        let served = serve::Served { name, parallel, weights };
+        serve::announce(served, &engine, &listener, self.arguments.model.json, self.streams)?;
+        let served = serve::run(&mut engine, model, options, listener, self.interrupted);
         let traced = trace.map_or(Ok(()), serve::TraceFile::finish);
         served.and(traced)?;
         self.tell_profile(&engine);
@@ -222,18 +214,6 @@ impl<E: Engine> Context<'_, '_, E> {
         Ok(())
     }
 
-    fn bench(&mut self, options: &BenchOptions) -> Result<(), ProgramError> {
-        let mut engine = self.engine(options.prompt_tokens.max(options.max_tokens), 1)?;
-        let result = bench(&mut engine, options, self.interrupted)?;
-        if self.arguments.model.json {
-            self.print_json(&result)?;
-        } else {
-            self.print(&report::bench_table(&result))?;
-        }
-        self.tell_profile(&engine);
-        Ok(())
-    }
-
     fn self_check(&mut self) -> Result<(), ProgramError> {
         let mut engine = self.engine(self.spec.default_context, 2)?;
         let mut notice = Notice::new("checking the kernels", self.arguments.generate.quiet);
@@ -316,17 +296,17 @@ impl<E: Engine> Context<'_, '_, E> {
         Ok((self.open)(&OpenOptions { weights, threads, context, sequences, kv_cache, profile })?)
     }
 
-    fn print(&mut self, text: &str) -> Result<(), ProgramError> {
+    pub(super) fn print(&mut self, text: &str) -> Result<(), ProgramError> {
         self.streams.out.write_all(text.as_bytes()).map_err(ProgramError::Output)
     }
 
-    fn print_json(&mut self, value: &impl serde::Serialize) -> Result<(), ProgramError> {
+    pub(super) fn print_json(&mut self, value: &impl serde::Serialize) -> Result<(), ProgramError> {
         let line = report::json_line(value)?;
         self.print(&line)
     }
 
     /// A line on standard error. That nobody reads it is no reason to fail.
-    fn tell(&mut self, line: &str) {
+    pub(super) fn tell(&mut self, line: &str) {
         let _ = writeln!(self.streams.err, "{line}");
     }
 

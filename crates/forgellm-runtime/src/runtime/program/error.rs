@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::runtime::batch::BatchError;
+use crate::runtime::bench::BandwidthError;
 use crate::runtime::chat_template::ChatTemplateError;
 use crate::runtime::generate::GenerateError;
 use crate::runtime::open::OpenError;
@@ -95,6 +97,20 @@ pub enum ProgramError {
     /// The sampling parameters.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// A batch of requests.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The speed of the memory.
+    #[error(transparent)]
+    Bandwidth(#[from] BandwidthError),
+    /// A plot cannot be drawn.
+    #[error("cannot draw {path}: {reason}")]
+    Plot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The device.
     #[error(transparent)]
     Open(#[from] OpenError),

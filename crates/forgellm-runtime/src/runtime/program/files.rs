@@ -37,6 +37,13 @@ pub(super) fn prompt(arguments: &GenerateArguments) -> Result<String, ProgramErr
     read_standard_input().map(without_line_end)
 }
 
+/// Bytes of a file.
+pub(super) fn length(path: &Path) -> Result<u64, ProgramError> {
+    let status =
+        fs::metadata(path).map_err(|source| ProgramError::Input { path: path.to_owned(), source })?;
+    Ok(status.len())
+}
+
 /// The text of a file; `-` is standard input.
 pub(super) fn read(path: &Path) -> Result<String, ProgramError> {
     if path == Path::new("-") {

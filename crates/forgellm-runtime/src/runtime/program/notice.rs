@@ -49,13 +49,21 @@ impl<W: Write> Notice<W> {
         self.draw(done, total, |total| format!("{total} steps"));
     }
 
+    /// The same for things that take a while, with the time left. `begun` of them were done before.
+    pub fn items(&mut self, done: u64, total: u64, begun: u64, what: &str) {
+        let time = self.start.elapsed();
+        let left =
+            time.as_secs_f64() * total.saturating_sub(done) as f64 / done.saturating_sub(begun).max(1) as f64;
+        self.draw(done, total, |total| format!("{total} {what}, {} left", duration(left)));
+    }
+
     fn draw(&mut self, done: u64, total: u64, of: impl FnOnce(u64) -> String) {
         let now = Instant::now();
         if now - self.start < A_MOMENT || self.drawn.is_some_and(|drawn| now - drawn < REDRAW) {
             return;
         }
         self.drawn = Some(now);
-        self.write(&format!("\r{}", bar(self.text, done, total, &of(total))));
+        self.write(&format!("\r{}\x1b[K", bar(self.text, done, total, &of(total))));
     }
 
     fn write(&mut self, text: &str) {
@@ -69,6 +77,16 @@ impl<W: Write> Notice<W> {
 impl<W: Write> Drop for Notice<W> {
     fn drop(&mut self) {
         self.write("\r\x1b[K");
+    }
+}
+
+/// `3 h 5 min`, `12 min`, `40 s`.
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    match (seconds / 3600, seconds / 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {} min", minutes % 60),
     }
 }
 
@@ -95,7 +113,7 @@ mod tests {
         notice.progress(41, 100);
         drop(notice);
         let text = String::from_utf8(terminal).unwrap();
-        assert_eq!(text, format!("loading\r{}\r\x1b[K", bar("loading", 40, 100, "1 MB")));
+        assert_eq!(text, format!("loading\r{}\x1b[K\r\x1b[K", bar("loading", 40, 100, "1 MB")));
         assert!(bar("loading", 40, 100_000_000, "100 MB").ends_with("░   0% of 100 MB"));
         assert_eq!(bar("x", 50, 100, "it"), format!("x {}{}  50% of it", "█".repeat(15), "░".repeat(15)));
         assert_eq!(bar("x", 7, 0, "it"), format!("x {}   0% of it", "░".repeat(30)));
@@ -110,8 +128,18 @@ mod tests {
         notice.progress(u64::MAX, u64::MAX);
         notice.drawn = None;
         notice.steps(3, 15);
+        notice.drawn = None;
+        notice.start = Instant::now() - Duration::from_secs(60);
+        notice.items(30, 40, 10, "requests");
         drop(notice);
+        assert_eq!([0.2, 60.0, 3600.0, 7384.0].map(duration), ["1 s", "1 min", "1 h 0 min", "2 h 3 min"]);
         let text = String::from_utf8(terminal).unwrap();
         assert!(text.contains("100% of 18446744073710 MB") && text.contains(" 20% of 15 steps"), "{text}");
+        // 20 took a minute.
+        assert!(
+            text.contains(" 75% of 40 requests, 31 s left")
+                || text.contains(" 75% of 40 requests, 30 s left"),
+            "{text}"
+        );
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::runtime::bench::{BenchResult, Speed};
 use crate::runtime::engine::{CheckEntry, ProfileEntry};
 use crate::runtime::generate::{FinishReason, Generation};
 use crate::runtime::sampling::{Logprob, TokenLogprobs};
@@ -63,28 +62,6 @@ fn logprobs_json(logprobs: &TokenLogprobs) -> Value {
     let mut value = one(&logprobs.chosen);
     value["top"] = logprobs.top.iter().map(one).collect();
     value
-}
-
-/// Measured speeds for people.
-pub(super) fn bench_table(result: &BenchResult) -> String {
-    let line = |name: &str, speed: &Speed| {
-        format!(
-            "{name:<10} {:>6} tokens  {:>9.1} tok/s  (slowest {:.1}, fastest {:.1})\n",
-            speed.tokens, speed.median, speed.min, speed.max
-        )
-    };
-    let mut table = line("prompt", &result.prompt) + &line("generation", &result.generation);
-    if let Some(memory) = result.memory {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let _ = writeln!(
-            table,
-            "memory     {:.1} MiB resident, {:.1} MiB of it no file's, {:.1} MiB at most",
-            mib(memory.resident),
-            mib(memory.anonymous),
-            mib(memory.peak)
-        );
-    }
-    table
 }
 
 /// A profile for people.

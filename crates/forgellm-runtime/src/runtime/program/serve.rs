@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::runtime::cli::ServeArguments;
-use crate::runtime::engine::Engine;
+use crate::runtime::engine::{Engine, EngineMemory};
 use crate::runtime::program::{ProgramError, Streams, report};
 use crate::runtime::server::trace::{self, TraceWriter};
 use crate::runtime::server::{self, Model, Options};
@@ -72,37 +72,79 @@ impl TraceFile {
     }
 }
 
-/// Says where the server is, and serves until it is told to end.
+/// What is said of a server at its start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Served {
+    /// The model.
+    pub name: &'static str,
+    /// Answers at a time.
+    pub parallel: usize,
+    /// Bytes of the weights.
+    pub weights: u64,
+}
+
+/// Says where the server is and what memory it will take; from now on SIGTERM ends it in order.
+pub(super) fn announce<E: Engine>(
+    served: Served,
+    engine: &E,
+    listener: &TcpListener,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> Result<(), ProgramError> {
+    on_terminate::install();
+    let address = listener.local_addr().map_err(server::ServeError::from)?;
+    let Served { name, parallel, weights } = served;
+    let (memory, capacity) = (engine.memory(), engine.capacity());
+    let context = capacity.positions;
+    if json {
+        let mut value = json!({
+            "url": format!("http://{address}"), "model": name, "parallel": parallel, "context": context,
+            "memory": {"weights": weights},
+        });
+        if let Some(EngineMemory { cache, step }) = memory {
+            value["memory"]["cache_at_most"] = json!(cache);
+            value["memory"]["step"] = json!(step);
+        }
+        let line = report::json_line(&value)?;
+        let written = streams.out.write_all(line.as_bytes()).and_then(|()| streams.out.flush());
+        return written.map_err(ProgramError::Output);
+    }
+    // That nobody reads it is no reason to fail.
+    let _ = writeln!(
+        streams.err,
+        "{}\n{name} is served at http://{address}/v1, {parallel} answers at a time, each with a context of {context}; Ctrl-C ends it",
+        memory_line(weights, memory, capacity.sequences),
+    );
+    Ok(())
+}
+
+/// Serves until it is told to end.
 pub(super) fn run<E: Engine>(
     engine: &mut E,
     model: Model,
     options: Options,
     listener: TcpListener,
-    json: bool,
-    streams: &mut Streams<'_>,
     interrupted: &AtomicBool,
 ) -> Result<(), ProgramError> {
-    on_terminate::install();
-    let address = listener.local_addr().map_err(server::ServeError::from)?;
-    let (name, parallel, context) = (model.spec.name, options.parallel, engine.capacity().positions);
-    if json {
-        let line = report::json_line(&json!({
-            "url": format!("http://{address}"), "model": name, "parallel": parallel, "context": context,
-        }))?;
-        streams
-            .out
-            .write_all(line.as_bytes())
-            .and_then(|()| streams.out.flush())
-            .map_err(ProgramError::Output)?;
-    } else {
-        // That nobody reads it is no reason to fail.
-        let _ = writeln!(
-            streams.err,
-            "{name} is served at http://{address}/v1, {parallel} answers at a time, each with a context of {context}; Ctrl-C ends it"
-        );
-    }
     let is_to_end = || interrupted.load(Ordering::Relaxed) || on_terminate::was_told();
     Ok(server::serve(engine, model, options, listener, &is_to_end)?)
+}
+
+/// What the server takes of memory.
+fn memory_line(weights: u64, memory: Option<EngineMemory>, sequences: usize) -> String {
+    let mega = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let weights = mega(weights);
+    match memory {
+        Some(EngineMemory { cache, step }) => {
+            let (cache, step) = (mega(cache), mega(step));
+            format!(
+                "memory: {weights} of weights, {step} for a step, and up to {cache} for keys and values of {sequences} sequences"
+            )
+        }
+        None => {
+            format!("memory: {weights} of weights; this device layer does not tell what it takes besides")
+        }
+    }
 }
 
 /// SIGTERM, by which service managers end a server.

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crate::runtime::engine::{Row, RowResult, SequenceId, Token, Want};
 use crate::runtime::generate::{FinishReason, GenerateError, choose};
-use crate::runtime::guide::{Guide, Next};
-use crate::runtime::sampling::{Sampler, TokenLogprobs, token_logprobs};
+use crate::runtime::guide::{Guide, GuideError, Next};
+use crate::runtime::sampling::{Sampler, SamplingError, TokenLogprobs, token_logprobs};
 use crate::runtime::scheduler::pool::Pool;
 use crate::runtime::scheduler::queue::{Chosen, Finished, Job, Listener};
 
@@ -149,7 +149,10 @@ impl Active {
                 if guide.restrict(&mut self.guided, &self.end_ids)? == Next::End {
                     return Ok(Some(FinishReason::End));
                 }
-                self.sampler.sample(&self.guided, prompt, answer)?
+                match self.sampler.sample(&self.guided, prompt, answer) {
+                    Err(SamplingError::NoCandidate) => return Err(GuideError::RuledOut.into()),
+                    sampled => sampled?,
+                }
             }
             _ => choose(&mut self.sampler, result, prompt, answer)?,
         };

@@ -32,11 +32,13 @@ pub(super) enum EventKind {
 }
 
 /// An answer that came to its end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Ended {
     pub finished: Finished,
     /// Whether it calls tools.
     pub has_calls: bool,
+    /// The stop string that ended it.
+    pub stop: Option<String>,
 }
 
 /// Text, calls of tools behind it, and the log-probabilities of the tokens that begin in both, if they are wanted.
@@ -158,8 +160,9 @@ impl Listener for Answer {
         if outcome.is_ok() && !rest.is_empty() {
             self.send(EventKind::Piece(Piece { text: rest, ..Piece::default() }));
         }
+        let stop = self.stops.matched().map(str::to_owned);
         let has_calls = self.calls.as_ref().is_some_and(CallParser::has_calls);
-        self.send(EventKind::End(outcome.map(|finished| Ended { finished, has_calls })));
+        self.send(EventKind::End(outcome.map(|finished| Ended { finished, has_calls, stop })));
     }
 
     fn is_gone(&self) -> bool {

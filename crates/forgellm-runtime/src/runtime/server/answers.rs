@@ -1,4 +1,4 @@
-//! `/v1/chat/completions` and `/v1/completions`, from the body of the request to the response.
+//! Answers, from the body of a request to the response, whichever API it is.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,15 +8,16 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
 use crate::runtime::scheduler::Job;
+use crate::runtime::server::Service;
 use crate::runtime::server::answer::{Answer, Event, EventKind};
+use crate::runtime::server::api::Api;
 use crate::runtime::server::body::{self, Body};
 use crate::runtime::server::error::ApiError;
+use crate::runtime::server::format::{Usage, Whole};
 use crate::runtime::server::race::{First, race};
-use crate::runtime::server::reply::{Api, Reply, Usage, Whole};
-use crate::runtime::server::request::{self, Asked};
+use crate::runtime::server::request::Asked;
 use crate::runtime::server::route::aside;
 use crate::runtime::server::stream::EventStream;
-use crate::runtime::server::{Service, unix_seconds};
 use crate::runtime::tokenizer::TextStream;
 
 /// Answers a request. Dropping the future ends the answers.
@@ -28,27 +29,10 @@ pub(super) async fn respond(
     let timeout = service.options.timeout;
     let deadline = Instant::now() + timeout;
     // Templates and tokenizers may take a while for long prompts.
-    let asked = aside(service, move |service| match api {
-        Api::Chat => request::chat(service, &body),
-        Api::Completion => request::completion(service, &body),
-    })
-    .await?;
-    let reply = Reply {
-        api,
-        id: service.fresh_id(match api {
-            Api::Chat => "chatcmpl",
-            Api::Completion => "cmpl",
-        }),
-        created: unix_seconds(),
-        model: service.spec.name,
-        fingerprint: format!("fp_{}", service.spec.plan_hash.get(..16).unwrap_or(service.spec.plan_hash)),
-        include_usage: asked.settings.include_usage,
-        logprobs: asked.settings.logprobs.is_some(),
-        tokenizer: service.tokenizer.clone(),
-    };
+    let (asked, format) = aside(service, move |service| api.read(service, &body)).await?;
     let (choices, stream) = (asked.settings.choices, asked.settings.stream);
     let answers = asked.prompts.len() * choices;
-    let mut events = submit(service, api, &reply.id, asked)?;
+    let mut events = submit(service, api, format.id(), asked)?;
     let late = || ApiError::timeout(timeout.as_secs());
     if stream {
         // The response begins with the first token, so that what fails before that has its status.
@@ -56,7 +40,7 @@ pub(super) async fn respond(
             Event { kind: EventKind::End(Err(error)), .. } => Err(error),
             first => {
                 let limit = (deadline, timeout);
-                let stream = EventStream::new(first, events, reply, answers, choices, limit);
+                let stream = EventStream::new(first, events, format, answers, choices, limit);
                 let body = Body::Events(Box::new(stream));
                 Ok(body::response(StatusCode::OK, "text/event-stream; charset=utf-8", body))
             }
@@ -72,13 +56,13 @@ pub(super) async fn respond(
             EventKind::Piece(piece) => whole.push(piece),
             EventKind::End(finished) => {
                 let ended = finished?;
-                whole.ended = Some(ended);
                 usage.add(&ended.finished, choice.is_multiple_of(choices));
+                whole.ended = Some(ended);
                 open -= 1;
             }
         }
     }
-    Ok(body::json(StatusCode::OK, &reply.whole(&wholes, usage)))
+    Ok(body::json(StatusCode::OK, &format.whole(&wholes, usage)))
 }
 
 /// Puts the answers into the queue; dropping the receiver ends them.
@@ -89,8 +73,8 @@ fn submit(service: &Service, api: Api, id: &str, asked: Asked) -> Result<Unbound
     let jobs = pairs.enumerate().map(|(index, (prompt, choice))| {
         let tokenizer = service.tokenizer.clone();
         let text = match api {
-            Api::Chat => TextStream::beginning(tokenizer),
             Api::Completion => TextStream::continuation(tokenizer),
+            Api::Chat | Api::Messages | Api::Responses => TextStream::beginning(tokenizer),
         };
         let mut sampling = settings.sampling;
         // The answers to one prompt differ, and all repeat with the seed.

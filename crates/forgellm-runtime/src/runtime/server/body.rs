@@ -65,9 +65,9 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     response(status, "application/json", body)
 }
 
-/// An error as a response.
-pub(super) fn error(error: &ApiError) -> Response<Body> {
-    let mut response = json(error.status, &error.body());
+/// An error as a response, whose body has the shape that the API gives errors.
+pub(super) fn error(error: &ApiError, body: &Value) -> Response<Body> {
+    let mut response = json(error.status, body);
     if let Some(seconds) = error.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

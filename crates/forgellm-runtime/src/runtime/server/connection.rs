@@ -23,9 +23,9 @@ use crate::runtime::server::{Service, route};
 /// Connections at a time; more wait until one ends.
 const MOST_CONNECTIONS: usize = 1024;
 /// Threads that read prompts, beside those of the model.
-const PROMPT_THREADS: usize = 2;
+pub(super) const PROMPT_THREADS: usize = 2;
 /// How often is looked whether the server is to end.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// After the running requests were ended, so long their clients have to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

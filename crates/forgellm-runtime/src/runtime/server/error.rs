@@ -92,6 +92,23 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// The same as Anthropic's API has it: `{"type": "error", "error": {type, message}}`.
+    pub fn anthropic_body(&self) -> Value {
+        let kind = match self.status.as_u16() {
+            401 => "authentication_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            503 => "overloaded_error",
+            504 => "timeout_error",
+            _ => "api_error",
+        };
+        json!({"type": "error", "error": {"type": kind, "message": shortened(&self.message)}})
+    }
+}
+
 /// Messages and names of parameters may repeat what the client sent, but not megabytes of it.
 const LONGEST: usize = 400;
 
@@ -163,6 +180,7 @@ impl From<SamplingError> for ApiError {
 impl From<GuideError> for ApiError {
     fn from(error: GuideError) -> ApiError {
         match error {
+            GuideError::RuledOut => ApiError::param("logit_bias", error.to_string()),
             GuideError::Invalid { .. } | GuideError::Failed(_) => ApiError::invalid(error.to_string()),
             GuideError::Vocabulary(_) => {
                 ApiError::server(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())

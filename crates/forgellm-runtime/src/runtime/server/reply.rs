@@ -1,19 +1,20 @@
-//! The JSON of answers, whole and in pieces.
+//! Answers of chats and completions as the OpenAI API has them.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::runtime::generate::FinishReason;
-use crate::runtime::scheduler::Finished;
 use crate::runtime::server::answer::{Ended, Piece};
+use crate::runtime::server::error::ApiError;
+use crate::runtime::server::format::{Call, Events, Format, Usage, Whole};
 use crate::runtime::server::logprobs::{self, Told};
 use crate::runtime::server::tool_calls::CallPart;
 use crate::runtime::tokenizer::Tokenizer;
 
-/// Which of the two APIs a client uses.
+/// Which of the two it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Api {
+pub(super) enum Kind {
     Chat,
     Completion,
 }
@@ -21,7 +22,7 @@ pub(super) enum Api {
 /// What all JSON of one request has in common.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
-    pub api: Api,
+    pub kind: Kind,
     pub id: String,
     /// Seconds since 1970.
     pub created: u64,
@@ -33,78 +34,21 @@ pub(super) struct Reply {
     /// Whether log-probabilities are told.
     pub logprobs: bool,
     pub tokenizer: Arc<Tokenizer>,
+    /// Whether each answer has begun.
+    pub begun: Vec<bool>,
 }
 
-/// An answer that is sent as a whole.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Whole {
-    text: String,
-    calls: Vec<Call>,
-    tokens: Vec<Told>,
-    /// None until the end.
-    pub ended: Option<Ended>,
-}
-
-/// A call of a tool.
-#[derive(Debug, Clone)]
-struct Call {
-    id: String,
-    name: String,
-    /// JSON.
-    arguments: String,
-}
-
-impl Whole {
-    pub fn push(&mut self, piece: Piece) {
-        self.text.push_str(&piece.text);
-        for CallPart { begin, arguments, .. } in piece.calls {
-            if let Some((id, name)) = begin {
-                self.calls.push(Call { id, name, arguments: String::new() });
-            }
-            if let Some(call) = self.calls.last_mut() {
-                call.arguments.push_str(&arguments);
-            }
-        }
-        self.tokens.extend(piece.tokens);
-    }
-}
-
-/// Tokens of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Usage {
-    prompt: usize,
-    reused: usize,
-    generated: usize,
-}
-
-impl Usage {
-    /// Counts an answer. A prompt with several answers counts once, with its first.
-    pub fn add(&mut self, finished: &Finished, is_first_of_prompt: bool) {
-        if is_first_of_prompt {
-            self.prompt += finished.prompt_tokens;
-            self.reused += finished.reused_tokens;
-        }
-        self.generated += finished.generated_tokens;
+impl Format for Reply {
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    fn json(self) -> Value {
-        json!({
-            "prompt_tokens": self.prompt,
-            "completion_tokens": self.generated,
-            "total_tokens": self.prompt + self.generated,
-            "prompt_tokens_details": {"cached_tokens": self.reused},
-        })
-    }
-}
-
-impl Reply {
-    /// The whole response.
-    pub fn whole(&self, choices: &[Whole], usage: Usage) -> Value {
+    fn whole(&self, choices: &[Whole], usage: Usage) -> Value {
         let choice = |(index, whole): (usize, &Whole)| {
-            let mut choice = json!({"index": index, "finish_reason": whole.ended.map(name)});
+            let mut choice = json!({"index": index, "finish_reason": whole.ended.as_ref().map(name)});
             choice["logprobs"] = if self.logprobs { self.logprobs(&whole.tokens) } else { Value::Null };
-            match self.api {
-                Api::Chat => {
+            match self.kind {
+                Kind::Chat => {
                     choice["message"] = json!({"role": "assistant", "content": whole.text, "refusal": null});
                     if !whole.calls.is_empty() {
                         let call = |call: &Call| {
@@ -117,28 +61,28 @@ impl Reply {
                         choice["message"]["content"] = Value::Null;
                     }
                 }
-                Api::Completion => choice["text"] = json!(whole.text),
+                Kind::Completion => choice["text"] = json!(whole.text),
             }
             choice
         };
-        let object = match self.api {
-            Api::Chat => "chat.completion",
-            Api::Completion => "text_completion",
+        let object = match self.kind {
+            Kind::Chat => "chat.completion",
+            Kind::Completion => "text_completion",
         };
         let choices = choices.iter().enumerate().map(choice).collect();
         let mut whole = self.envelope(object, choices);
-        whole["usage"] = usage.json();
+        whole["usage"] = tokens_of(usage);
         whole
     }
 
-    /// A piece of an answer.
-    pub fn piece(&self, index: usize, piece: &Piece, is_first: bool) -> Value {
+    fn piece(&mut self, answer: usize, piece: Piece, events: &mut Events) {
+        let is_first = self.begun.get_mut(answer).is_some_and(|begun| !std::mem::replace(begun, true));
         let Piece { text, calls, tokens } = piece;
-        let mut choice = match self.api {
-            Api::Chat => json!({"delta": {}}),
-            Api::Completion => json!({"text": text}),
+        let mut choice = match self.kind {
+            Kind::Chat => json!({"delta": {}}),
+            Kind::Completion => json!({"text": text}),
         };
-        if self.api == Api::Chat {
+        if self.kind == Kind::Chat {
             let delta = &mut choice["delta"];
             if is_first {
                 *delta = json!({"role": "assistant", "content": null, "refusal": null});
@@ -151,32 +95,39 @@ impl Reply {
             }
         }
         if !tokens.is_empty() {
-            choice["logprobs"] = self.logprobs(tokens);
+            choice["logprobs"] = self.logprobs(&tokens);
         }
-        self.chunk(index, choice, Value::Null)
+        events.data(&self.chunk(answer, choice, Value::Null));
     }
 
-    fn logprobs(&self, tokens: &[Told]) -> Value {
-        match self.api {
-            Api::Chat => logprobs::of_chat(tokens, &self.tokenizer),
-            Api::Completion => logprobs::of_completion(tokens, &self.tokenizer),
-        }
-    }
-
-    /// The end of an answer.
-    pub fn end(&self, index: usize, ended: Ended) -> Value {
-        let choice = match self.api {
-            Api::Chat => json!({"delta": {}}),
-            Api::Completion => json!({"text": ""}),
+    fn end(&mut self, answer: usize, ended: &Ended, events: &mut Events) {
+        let choice = match self.kind {
+            Kind::Chat => json!({"delta": {}}),
+            Kind::Completion => json!({"text": ""}),
         };
-        self.chunk(index, choice, json!(name(ended)))
+        events.data(&self.chunk(answer, choice, json!(name(ended))));
     }
 
-    /// The last piece of a stream with token counts.
-    pub fn usage(&self, usage: Usage) -> Value {
-        let mut chunk = self.envelope(self.chunk_object(), Value::Array(Vec::new()));
-        chunk["usage"] = usage.json();
-        chunk
+    fn close(&mut self, usage: Usage, events: &mut Events) {
+        if self.include_usage {
+            let mut chunk = self.envelope(self.chunk_object(), Value::Array(Vec::new()));
+            chunk["usage"] = tokens_of(usage);
+            events.data(&chunk);
+        }
+        events.text("[DONE]");
+    }
+
+    fn failure(&mut self, error: &ApiError, events: &mut Events) {
+        events.data(&error.body());
+    }
+}
+
+impl Reply {
+    fn logprobs(&self, tokens: &[Told]) -> Value {
+        match self.kind {
+            Kind::Chat => logprobs::of_chat(tokens, &self.tokenizer),
+            Kind::Completion => logprobs::of_completion(tokens, &self.tokenizer),
+        }
     }
 
     fn chunk(&self, index: usize, mut choice: Value, reason: Value) -> Value {
@@ -193,9 +144,9 @@ impl Reply {
     }
 
     fn chunk_object(&self) -> &'static str {
-        match self.api {
-            Api::Chat => "chat.completion.chunk",
-            Api::Completion => "text_completion",
+        match self.kind {
+            Kind::Chat => "chat.completion.chunk",
+            Kind::Completion => "text_completion",
         }
     }
 
@@ -205,6 +156,16 @@ impl Reply {
             "system_fingerprint": self.fingerprint, "choices": choices,
         })
     }
+}
+
+/// How many tokens a request took.
+fn tokens_of(usage: Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.generated,
+        "total_tokens": usage.prompt + usage.generated,
+        "prompt_tokens_details": {"cached_tokens": usage.reused},
+    })
 }
 
 /// A part of a call in a stream.
@@ -218,7 +179,7 @@ fn call_delta(part: &CallPart) -> Value {
 }
 
 /// The API's word for a reason. Answers that were interrupted are errors.
-fn name(ended: Ended) -> &'static str {
+fn name(ended: &Ended) -> &'static str {
     match ended.finished.reason {
         FinishReason::End if ended.has_calls => "tool_calls",
         FinishReason::End | FinishReason::Stop => "stop",

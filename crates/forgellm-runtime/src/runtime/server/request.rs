@@ -95,7 +95,7 @@ pub(super) fn prompt_ids(service: &Service, value: &Value, param: &str) -> Resul
 }
 
 /// There is nothing that could write a chat as this model knows it.
-fn no_template() -> ApiError {
+pub(super) fn no_template() -> ApiError {
     let message = "this model has no chat template; use /v1/completions";
     ApiError::param("messages", message).with_code("unsupported_parameter")
 }

@@ -7,9 +7,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
+use crate::runtime::server::api::Api;
 use crate::runtime::server::body::{self, Body};
 use crate::runtime::server::error::ApiError;
-use crate::runtime::server::reply::Api;
 use crate::runtime::server::{Service, answers, embeddings, metrics, page, tokens};
 
 /// What a path stands for.
@@ -27,10 +27,12 @@ enum Endpoint {
 }
 
 /// All paths. `{model}` stands for a name.
-const PATHS: [(&str, Endpoint); 10] = [
+const PATHS: [(&str, Endpoint); 12] = [
     ("/", Endpoint::Page),
     ("/v1/chat/completions", Endpoint::Answers(Api::Chat)),
     ("/v1/completions", Endpoint::Answers(Api::Completion)),
+    ("/v1/responses", Endpoint::Answers(Api::Responses)),
+    ("/v1/messages", Endpoint::Answers(Api::Messages)),
     ("/v1/embeddings", Endpoint::Embeddings),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{model}", Endpoint::Model),
@@ -68,7 +70,11 @@ pub(super) async fn respond(service: Arc<Service>, request: Request<Incoming>) -
             Err(error.with_code("unknown_url"))
         }
     };
-    let response = response.unwrap_or_else(|error| body::error(&error));
+    let is_anthropic = found.is_some_and(|(_, endpoint)| *endpoint == Endpoint::Answers(Api::Messages));
+    let response = response.unwrap_or_else(|error| {
+        let body = if is_anthropic { error.anthropic_body() } else { error.body() };
+        body::error(&error, &body)
+    });
     let counted = found.map_or("other", |(pattern, _)| pattern);
     service.metrics.response(counted, response.status().as_u16());
     response
@@ -87,7 +93,7 @@ async fn dispatch(
     if request.method() != method && !(method == Method::GET && request.method() == Method::HEAD) {
         let message = format!("use {method} for {}", request.uri().path());
         let error = ApiError::invalid(message).with_status(StatusCode::METHOD_NOT_ALLOWED);
-        let mut response = body::error(&error);
+        let mut response = body::error(&error, &error.body());
         let allow =
             header::HeaderValue::from_static(if method == Method::GET { "GET, HEAD" } else { "POST" });
         response.headers_mut().insert(header::ALLOW, allow);
@@ -157,11 +163,12 @@ async fn json_body(service: &Service, request: Request<Incoming>) -> Result<Vec<
     body::read(request.into_body(), service.options.body_limit, service.options.request_time).await
 }
 
-/// Checks the key, where there is one.
+/// Checks the key, where there is one. Clients of Anthropic's API send it in a header of its own.
 fn authorize(service: &Service, request: &Request<Incoming>) -> Result<(), ApiError> {
     let Some(key) = &service.options.api_key else { return Ok(()) };
     let given = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
     let given = given.and_then(|value| value.strip_prefix(b"Bearer "));
+    let given = given.or(request.headers().get("x-api-key").map(header::HeaderValue::as_bytes));
     let message = match given {
         Some(given) if equal_in_constant_time(given, key.as_bytes()) => return Ok(()),
         Some(_) => "the API key is wrong",

@@ -16,7 +16,7 @@ const MOST_LOGPROBS: u64 = 20;
 /// Stop strings of a request.
 const MOST_STOPS: usize = 16;
 /// Fields of the API that ask for nothing that could change an answer of this server.
-const HARMLESS: [&str; 8] = [
+const HARMLESS: [&str; 9] = [
     "user",
     "metadata",
     "store",
@@ -24,6 +24,7 @@ const HARMLESS: [&str; 8] = [
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_retention",
+    "prompt_cache_options",
     // A guess at the answer, which may make it faster and never different.
     "prediction",
 ];

@@ -6,22 +6,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::runtime::server::answer::{Event, EventKind};
 use crate::runtime::server::error::ApiError;
-use crate::runtime::server::reply::{Reply, Usage};
+use crate::runtime::server::format::{Events, Format, Usage};
 
 /// The events of a request on their way into its response. Dropping it, as happens when the client leaves, ends the answers.
 pub(super) struct EventStream {
     /// The event whose arrival began the response.
     first: Option<Event>,
     events: UnboundedReceiver<Event>,
-    reply: Reply,
-    /// Whether each answer has begun.
-    begun: Vec<bool>,
+    format: Box<dyn Format>,
     /// Answers that have not ended.
     open: usize,
     /// Answers to each prompt.
@@ -37,7 +34,7 @@ impl EventStream {
     pub fn new(
         first: Event,
         events: UnboundedReceiver<Event>,
-        reply: Reply,
+        format: Box<dyn Format>,
         answers: usize,
         choices: usize,
         (deadline, timeout): (Instant, Duration),
@@ -45,8 +42,7 @@ impl EventStream {
         EventStream {
             first: Some(first),
             events,
-            reply,
-            begun: vec![false; answers],
+            format,
             open: answers,
             choices,
             usage: Usage::default(),
@@ -61,53 +57,54 @@ impl EventStream {
         if self.is_done {
             return Poll::Ready(None);
         }
+        loop {
+            let bytes = ready!(self.poll_event(context));
+            // Some pieces are nothing in some formats.
+            if self.is_done || !bytes.is_empty() {
+                return Poll::Ready(Some(bytes));
+            }
+        }
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
         let event = match self.first.take() {
             Some(event) => event,
             None if self.deadline.as_mut().poll(context).is_ready() => {
-                return Poll::Ready(Some(self.fail(&ApiError::timeout(self.timeout.as_secs()))));
+                return Poll::Ready(self.fail(&ApiError::timeout(self.timeout.as_secs())));
             }
             None => match ready!(self.events.poll_recv(context)) {
                 Some(event) => event,
                 // The engine's thread ends every answer that it takes, unless it is torn down.
-                None => return Poll::Ready(Some(self.fail(&ApiError::shutting_down()))),
+                None => return Poll::Ready(self.fail(&ApiError::shutting_down())),
             },
         };
-        Poll::Ready(Some(self.write(event)))
+        Poll::Ready(self.write(event))
     }
 
     fn write(&mut self, Event { choice, kind }: Event) -> Bytes {
+        let mut events = Events::default();
         match kind {
-            EventKind::Piece(piece) => {
-                let is_first =
-                    self.begun.get_mut(choice).is_some_and(|begun| !std::mem::replace(begun, true));
-                data(&self.reply.piece(choice, &piece, is_first)).into()
-            }
-            EventKind::End(Err(error)) => self.fail(&error),
+            EventKind::Piece(piece) => self.format.piece(choice, piece, &mut events),
+            EventKind::End(Err(error)) => return self.fail(&error),
             EventKind::End(Ok(ended)) => {
                 self.usage.add(&ended.finished, choice.is_multiple_of(self.choices));
                 self.open = self.open.saturating_sub(1);
-                let mut text = data(&self.reply.end(choice, ended));
+                self.format.end(choice, &ended, &mut events);
                 if self.open == 0 {
                     self.is_done = true;
-                    if self.reply.include_usage {
-                        text += &data(&self.reply.usage(self.usage));
-                    }
-                    text += "data: [DONE]\n\n";
+                    self.format.close(self.usage, &mut events);
                 }
-                text.into()
             }
         }
+        events.into_bytes()
     }
 
     /// The headers are sent already, so an error is an event, and ends the stream.
     fn fail(&mut self, error: &ApiError) -> Bytes {
         self.is_done = true;
         self.events.close();
-        data(&error.body()).into()
+        let mut events = Events::default();
+        self.format.failure(error, &mut events);
+        events.into_bytes()
     }
-}
-
-/// One event, <https://html.spec.whatwg.org/multipage/server-sent-events.html>. JSON on one line needs no escapes.
-fn data(value: &Value) -> String {
-    format!("data: {value}\n\n")
 }

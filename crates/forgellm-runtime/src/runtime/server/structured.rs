@@ -35,7 +35,7 @@ impl Rule {
 }
 
 /// Adds a rule to that of the fields before; there can be only one.
-fn add(rule: &mut Option<Rule>, grammar: Grammar, param: String) -> Result<(), ApiError> {
+pub(super) fn add(rule: &mut Option<Rule>, grammar: Grammar, param: String) -> Result<(), ApiError> {
     if let Some(Rule { param: first, .. }) = rule {
         let message = format!("`{param}` and `{first}` both set a rule for the answer; give one of them");
         return Err(ApiError::param(param, message).with_code("invalid_value"));

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::runtime::engine::{
-    Capacity, CheckEntry, Engine, EngineError, Row, RowResult, RunAhead, SequenceId, Token, Want,
+    Capacity, CheckEntry, Engine, EngineError, EngineMemory, Row, RowResult, RunAhead, SequenceId, Token,
+    Want,
 };
 
 pub(crate) struct Automaton {
@@ -229,6 +230,15 @@ impl Engine for Automaton {
         self.argmax = argmax;
         self.steps.push(rows.len());
         Ok(results)
+    }
+
+    fn memory(&self) -> Option<EngineMemory> {
+        let Capacity { sequences, positions, rows } = self.capacity;
+        Some(EngineMemory { cache: (sequences * positions) as u64 * 4, step: rows as u64 * 4 })
+    }
+
+    fn cache_bytes_read(&self, position: usize) -> Option<u64> {
+        Some(position as u64 * 4 + 4)
     }
 
     fn run_ahead(&mut self) -> Option<&mut dyn RunAhead> {

@@ -1,5 +1,7 @@
 //! The whole command line, over an engine without a model.
 
+mod batch;
+mod bench;
 mod sampling;
 
 use std::ffi::OsString;
@@ -37,6 +39,7 @@ pub(crate) const SPEC: ProgramSpec = ProgramSpec {
     ),
     layout_version: 1,
     plan_hash: "p1",
+    weight_bytes_a_step: 4,
     weights_file: "no-such-default.weights",
     tokenizer_file: "no-such-default.json",
     sampling: SamplingParams::GREEDY,
@@ -309,16 +312,6 @@ fn a_file_is_scored() {
 }
 
 #[test]
-fn bench_measures_prompt_and_generation() {
-    let result = run_json(&["bench", "-p", "100", "-n", "20", "-r", "3"]);
-    for (part, tokens) in [("prompt", 100), ("generation", 20)] {
-        let speed = |key: &str| result[part][key].as_f64().unwrap();
-        assert_eq!(result[part]["tokens"], tokens);
-        assert!(0.0 < speed("min") && speed("min") <= speed("median") && speed("median") <= speed("max"));
-    }
-}
-
-#[test]
 fn a_self_check_tells_of_each_kernel_and_fails_if_one_does() {
     let right = |options: &OpenOptions| open_checked(options, None);
     let wrong = |options: &OpenOptions| open_checked(options, Some("element 3 is 1, but must be 2"));
@@ -382,6 +375,13 @@ fn every_failure_has_its_exit_code_and_says_what_to_do() {
         (&["bench", "-r", "18446744073709551615"], 2, "at most"),
         (&["bench", "-p", "16777216", "--weights", w], 1, "fit"),
         (&["bench", "-n", "16777216", "--weights", w], 1, "fit"),
+        (&["bench", "-d", "16777216", "--weights", w], 1, "fit"),
+        (&["bench", "-b", "1,0"], 2, "at least 1"),
+        (
+            &["bench", "-p", "9", "--no-bandwidth", "-r", "1", "--plot", "@none/plot.svg", "--weights", w],
+            1,
+            "none/plot.svg",
+        ),
         (&["generate-ids", "--ids", "1", "-n", "18446744073709551615"], 2, "at most"),
         (&["generate-ids", "--ids", "1", "-n", "16777216", "--weights", w], 1, "fit"),
         (&["generate-ids", "--ids", "1", "--copies", "99999999999"], 2, "at most"),
@@ -459,6 +459,11 @@ fn the_declaration_of_arguments_is_sound_and_help_has_examples() {
     let (code, out, err) = run_with(&SPEC, &Files::new(), &["--help"], false);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("tiny \"The capital of France is\"") && out.contains("--temperature"), "{out}");
+    for command in cli::command(&SPEC).get_subcommands() {
+        let name = command.get_name();
+        let (code, out, _) = run_with(&SPEC, &Files::new(), &[name, "--help"], false);
+        assert!(code == 0 && out.contains("Examples:\n") && out.contains(&format!("tiny {name}")), "{out}");
+    }
 }
 
 #[test]

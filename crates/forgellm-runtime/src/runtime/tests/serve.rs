@@ -50,6 +50,8 @@ fn both_forms_serve_until_they_are_interrupted() {
         };
         let arguments: Vec<OsString> =
             [OsString::from("tiny")].into_iter().chain(arguments.iter().map(expand)).collect();
+        // Two answers, and where nothing else is said, two sequences that are kept.
+        let sequences = if arguments.iter().any(|argument| argument == "--keep") { 2 } else { 4 };
         let interrupted = AtomicBool::new(false);
         let (sender, told) = channel();
         let code = thread::scope(|scope| {
@@ -62,6 +64,9 @@ fn both_forms_serve_until_they_are_interrupted() {
                 (&line["model"], &line["parallel"], &line["context"]),
                 (&"tiny".into(), &2.into(), &64.into())
             );
+            // 64 positions a sequence, and 16 rows a step, of 4 bytes each.
+            assert_eq!(line["memory"]["cache_at_most"], sequences * 64 * 4, "{line}");
+            assert_eq!((&line["memory"]["step"], line["memory"]["weights"].is_u64()), (&64.into(), true));
             let address = line["url"].as_str().unwrap().strip_prefix("http://").unwrap();
             let reply = get(address, "/v1/models");
             assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("\"id\":\"tiny\""), "{reply}");

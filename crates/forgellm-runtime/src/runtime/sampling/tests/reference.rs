@@ -4,7 +4,7 @@ use super::*;
 
 /// What the stages before the draw leave: tokens with their probabilities, in the order of ids.
 ///
-/// `None` if that hangs on less than rounding of f32 can move, so that either result is right.
+/// `None` if that hangs on less than rounding of f32 can move, so that either result is right, or on tokens too unlikely for an f64.
 pub(super) fn kept(
     params: &SamplingParams,
     bias: &[(u32, f32)],
@@ -37,6 +37,9 @@ pub(super) fn kept(
         .filter(|(_, logit)| logit.is_finite())
         .map(|(token, logit)| (token, ((logit - best) / f64::from(params.temperature)).exp()))
         .collect();
+    if kept.iter().any(|(_, p)| *p == 0.0) {
+        return None;
+    }
     let by_likelihood = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
 
     kept.sort_by(by_likelihood);

@@ -92,6 +92,7 @@ fn a_rule_that_cannot_be_followed_is_refused_by_name() {
         (json!({"guided_choice": []}), "guided_choice"),
         (json!({"guided_choice": ["x"], "guided_regex": "x"}), "guided_choice"),
         (json!({"structured_outputs": {"yaml": 1}}), "structured_outputs.yaml"),
+        (json!({"guided_regex": "ab", "logit_bias": {"97": -100}}), "logit_bias"),
     ] {
         let mut body = json!({"messages": user("Hi")});
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());

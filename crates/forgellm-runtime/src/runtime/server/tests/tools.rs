@@ -1,7 +1,7 @@
 use super::*;
 
 /// A template that tells of tools as Qwen's does.
-const WITH_TOOLS: &str = "{%- if tools %}{{- '<|im_start|>tools' }}{%- for tool in tools %}{{- '\n' }}{{- tool | tojson }}{%- endfor %}\
+pub const WITH_TOOLS: &str = "{%- if tools %}{{- '<|im_start|>tools' }}{%- for tool in tools %}{{- '\n' }}{{- tool | tojson }}{%- endfor %}\
     {{- '<|im_end|>\n' }}{%- endif %}\
     {%- for m in messages %}{{- '<|im_start|>' + m.role + '\n' + m.content }}\
     {%- for call in m.tool_calls %}{{- '<tool_call>\n{\"name\": \"' + call.function.name + '\", \"arguments\": ' }}\
