@@ -10,10 +10,12 @@ use serde_json::Value;
 use crate::checks::run;
 use crate::models;
 
+/// The model that most of them talk to.
+const SMALLEST: &str = "smollm2.gguf";
 /// The suites in `tests/clients/`, by the model that must be served. Only some chat templates know tools.
 const SUITES: [(&str, &[&str]); 2] = [
     (
-        "smollm2.gguf",
+        SMALLEST,
         &["openai_client.py", "structured.py", "embeddings.py", "responses.py", "anthropic_client.py"],
     ),
     ("qwen.gguf", &["tools.py"]),
@@ -58,7 +60,7 @@ pub fn with_own_server(python: &Path, script: &[&str]) -> Result<Command> {
         .arg(Path::new("tests/clients").join(name))
         .args(arguments)
         .env("FORGE", target().join("debug").join("forge"))
-        .env("MODEL", absolute(&model()?)?)
+        .env("MODEL", absolute(&model(SMALLEST)?)?)
         // Imports leave no files in the tree.
         .env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
@@ -68,9 +70,9 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
-/// The model that is served.
-fn model() -> Result<PathBuf> {
-    models::files().next().context("no model is known")
+/// The model of this file name.
+fn model(name: &str) -> Result<PathBuf> {
+    models::files().find(|file| file.ends_with(name)).context("the model is not known")
 }
 
 /// The Python of an environment in the target folder that has the clients.
@@ -96,7 +98,7 @@ struct Server {
 impl Server {
     /// Serves the model of this file name.
     fn start(name: &str) -> Result<Server> {
-        let model = models::files().find(|file| file.ends_with(name)).context("the model is not known")?;
+        let model = model(name)?;
         run(Command::new("cargo").args(["build", "--quiet", "--package", "forgellm-cli"]))?;
         // Cargo, forge and the program each become the next one, so that this is the program's process in the end.
         let mut process = Command::new("cargo")

@@ -50,7 +50,9 @@ pub(super) fn parse(line: &InputLine, identity: &Identity<'_>) -> Parsed {
     let Some(mut body) = fields.remove("body") else {
         return invalid(Some(custom_id), "has no body".to_owned());
     };
-    if let Some(body) = body.as_object_mut() {
+    if let Some(body) = body.as_object_mut()
+        && path.ends_with("/completions")
+    {
         // Random, and the same each time.
         let seed = body.entry("seed").or_insert(Value::Null);
         if seed.is_null() {
@@ -109,5 +111,36 @@ fn make_repeatable(body: &mut Value, identity: RequestIdentity) {
         for (number, call) in calls.into_iter().flatten().enumerate() {
             call["id"] = json!(identity.part_id(&format!("call_{index}_{number}_")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_tells_nothing_of_time_and_chance() {
+        let answer = |id: &str, created: u64, cached: u64| {
+            let call = |number: u64| json!({"id": format!("call_{id}{number}"), "function": {"name": "f"}});
+            json!({
+                "id": format!("chatcmpl-{id}"), "created": created, "usage": {"prompt_tokens_details": {"cached_tokens": cached}},
+                "choices": [{"message": {"tool_calls": [call(0), call(1)]}}, {"message": {"content": "a"}}],
+            })
+        };
+        let identity = Identity { model: "m", plan: "p", context: 1, kv_cache: None };
+        let [one, other] = [b"a", b"b"].map(|line| identity.of(line));
+        let repeatable = |mut body: Value, identity| {
+            make_repeatable(&mut body, identity);
+            body
+        };
+        let body = repeatable(answer("x", 1, 2), one);
+        assert_eq!(body, repeatable(answer("y", 3, 4), one));
+        assert_ne!(body, repeatable(answer("x", 1, 2), other));
+        assert!(body["id"].as_str().unwrap().starts_with("chatcmpl-"));
+        let calls = &body["choices"][0]["message"]["tool_calls"];
+        assert!(
+            calls[0]["id"].as_str().unwrap().starts_with("call_0_0_") && calls[0]["id"] != calls[1]["id"]
+        );
+        assert_eq!(calls[0]["function"]["name"], "f");
     }
 }

@@ -89,10 +89,12 @@ fn requests() -> Vec<String> {
         .collect();
     lines.insert(4, "not JSON".to_owned());
     lines.insert(5, String::new());
-    let completion = json!({"prompt": ["a", "b"], "max_tokens": 4});
-    lines.push(
-        json!({"custom_id": "c", "method": "POST", "url": "/v1/completions", "body": completion}).to_string(),
-    );
+    for (id, url, body) in [
+        ("c", "/v1/completions", json!({"prompt": ["a", "b"], "max_tokens": 4})),
+        ("e", "/v1/embeddings", json!({"input": ["The same beginning, then", "more"]})),
+    ] {
+        lines.push(json!({"custom_id": id, "method": "POST", "url": url, "body": body}).to_string());
+    }
     lines
 }
 
@@ -149,10 +151,10 @@ fn an_output_that_was_stopped_anywhere_ends_up_the_same() {
     let lines = requests();
     let whole = Place::new(&lines);
     let counts = whole.work(engine(), usize::MAX).unwrap();
-    assert_eq!((counts.requests, counts.failed), (14, 1));
+    assert_eq!((counts.requests, counts.failed), (15, 1));
     let expected = fs::read(whole.path("out")).unwrap();
     assert!(!whole.path("out.partial").exists());
-    for stop in 0..14 {
+    for stop in 0..15 {
         let place = Place::new(&lines);
         assert_eq!(place.work(engine(), stop).unwrap().done, stop as u64);
         assert!(!place.path("out").exists());
@@ -163,15 +165,15 @@ fn an_output_that_was_stopped_anywhere_ends_up_the_same() {
         partial.extend_from_slice(&expected[partial.len()..][..torn / 2]);
         fs::write(place.path("out.partial"), partial).unwrap();
         let counts = place.work(engine(), usize::MAX).unwrap();
-        assert_eq!((counts.done, counts.before, counts.failed), (14, stop as u64, 1));
+        assert_eq!((counts.done, counts.before, counts.failed), (15, stop as u64, 1));
         assert_eq!(fs::read(place.path("out")).unwrap(), expected, "stopped after {stop}");
     }
     // Nothing is left to be done, and nothing is.
-    assert_eq!(whole.work(engine(), 0).unwrap().before, 14);
+    assert_eq!(whole.work(engine(), 0).unwrap().before, 15);
     assert_eq!(fs::read(whole.path("out")).unwrap(), expected);
     // All lines were there, but not under their name.
     fs::rename(whole.path("out"), whole.path("out.partial")).unwrap();
-    assert_eq!(whole.work(engine(), 0).unwrap().before, 14);
+    assert_eq!(whole.work(engine(), 0).unwrap().before, 15);
     assert_eq!(fs::read(whole.path("out")).unwrap(), expected);
 }
 
@@ -199,7 +201,7 @@ fn what_belongs_to_something_else_is_refused() {
     fs::write(place.path("in"), longer.join("\n")).unwrap();
     assert_eq!(place.work(engine(), usize::MAX).unwrap().before, 6);
     fs::write(place.path("in"), [longer, vec![chat("newer", "Hi", json!({}))]].concat().join("\n")).unwrap();
-    refused("ends after 15 of 16 answers");
+    refused("ends after 16 of 17 answers");
     fs::write(place.path("out"), "something of the user's").unwrap();
     refused("ends after 0");
     fs::write(place.path("out"), "something of the user's\n").unwrap();

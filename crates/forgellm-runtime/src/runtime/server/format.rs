@@ -9,7 +9,7 @@ use crate::runtime::server::error::ApiError;
 use crate::runtime::server::logprobs::Told;
 use crate::runtime::server::tool_calls::CallPart;
 
-/// How an API writes answers. All but [`Format::whole`] are for streams, and called in the order in which things happen.
+/// How an API writes answers. From [`Format::piece`] on, methods are for streams, and called in the order in which things happen.
 pub(super) trait Format: Send {
     /// The id of the response.
     fn id(&self) -> &str;

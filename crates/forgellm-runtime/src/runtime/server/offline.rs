@@ -17,7 +17,7 @@ use crate::runtime::server::body::Body;
 use crate::runtime::server::connection::{LOOK, PROMPT_THREADS};
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::race::{First, race};
-use crate::runtime::server::{Model, Options, ServeError, Service, answers, run};
+use crate::runtime::server::{Model, Options, ServeError, Service, answers, embeddings, run};
 
 /// Requests that are read ahead of those that are worked on, so that the engine never waits for one.
 const AHEAD: usize = 2;
@@ -29,7 +29,7 @@ const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 pub struct OfflineRequest {
     /// `POST`.
     pub method: String,
-    /// `/v1/chat/completions` or `/v1/completions`.
+    /// `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`.
     pub path: String,
     /// The JSON.
     pub body: Value,
@@ -136,8 +136,10 @@ async fn work<F: From<EngineFailed>>(
 }
 
 async fn answer(service: Arc<Service>, request: OfflineRequest) -> OfflineAnswer {
+    let body = || request.body.to_string().into_bytes();
     let answered = match check(&request) {
-        Ok(api) => answers::respond(&service, api, request.body.to_string().into_bytes()).await,
+        Ok(Endpoint::Answers(api)) => answers::respond(&service, api, body()).await,
+        Ok(Endpoint::Embeddings) => embeddings::respond(&service, body()).await,
         Err(error) => Err(error),
     };
     let failed = |error: &ApiError| OfflineAnswer { status: error.status.as_u16(), body: error.body() };
@@ -159,24 +161,33 @@ async fn answer(service: Arc<Service>, request: OfflineRequest) -> OfflineAnswer
     }
 }
 
-/// What of the request is not in its body.
-fn check(request: &OfflineRequest) -> Result<Api, ApiError> {
+/// What answers a request.
+enum Endpoint {
+    Answers(Api),
+    Embeddings,
+}
+
+/// Reads what of the request is not in its body.
+fn check(request: &OfflineRequest) -> Result<Endpoint, ApiError> {
     if request.method != "POST" {
         let error =
             ApiError::param("method", format!("`method` must be \"POST\", and is {:?}", request.method));
         return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
     }
-    let api = match request.path.as_str() {
-        "/v1/chat/completions" => Api::Chat,
-        "/v1/completions" => Api::Completion,
+    let endpoint = match request.path.as_str() {
+        "/v1/chat/completions" => Endpoint::Answers(Api::Chat),
+        "/v1/completions" => Endpoint::Answers(Api::Completion),
+        "/v1/embeddings" => Endpoint::Embeddings,
         path => {
-            let message =
-                format!("`url` must be \"/v1/chat/completions\" or \"/v1/completions\", and is {path:?}");
+            let message = format!(
+                "`url` must be \"/v1/chat/completions\", \"/v1/completions\" or \"/v1/embeddings\", and is {path:?}"
+            );
             let error = ApiError::param("url", message).with_status(StatusCode::NOT_FOUND);
             return Err(error.with_code("unknown_url"));
         }
     };
-    if request.body.get("stream").and_then(Value::as_bool) == Some(true) { Err(no_stream()) } else { Ok(api) }
+    let is_streamed = request.body.get("stream").and_then(Value::as_bool) == Some(true);
+    if is_streamed { Err(no_stream()) } else { Ok(endpoint) }
 }
 
 fn no_stream() -> ApiError {
