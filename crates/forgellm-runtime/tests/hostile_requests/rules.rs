@@ -43,7 +43,7 @@ pub fn reader() -> Reader {
 
 /// Reads a body as a request of each path: what is taken can be run, and what is refused says why, without repeating all of it.
 pub fn check(reader: &Reader, body: &[u8]) {
-    for read in [reader.chat(body), reader.completion(body)] {
+    for read in [reader.chat(body), reader.completion(body), reader.responses(body), reader.messages(body)] {
         match read {
             Ok(prompts) => {
                 assert!(!prompts.is_empty());

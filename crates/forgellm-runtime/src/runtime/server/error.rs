@@ -105,7 +105,7 @@ impl ApiError {
             504 => "timeout_error",
             _ => "api_error",
         };
-        json!({"type": "error", "error": {"type": kind, "message": self.message}})
+        json!({"type": "error", "error": {"type": kind, "message": shortened(&self.message)}})
     }
 }
 

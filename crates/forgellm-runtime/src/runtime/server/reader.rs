@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::runtime::scheduler::Queue;
+use crate::runtime::server::api::Api;
 use crate::runtime::server::error::ApiError;
-use crate::runtime::server::{Model, Options, Service, request, tokens};
+use crate::runtime::server::{Model, Options, Service, tokens};
 
 /// Reads bodies of requests as [`serve`](super::serve) does.
 pub struct Reader(Service);
@@ -40,12 +41,22 @@ impl Reader {
 
     /// The prompts that a body of `/v1/chat/completions` asks to continue.
     pub fn chat(&self, body: &[u8]) -> Result<Vec<Vec<u32>>, Refused> {
-        Ok(request::chat(&self.0, body)?.prompts)
+        Ok(Api::Chat.read(&self.0, body)?.0.prompts)
     }
 
     /// The prompts that a body of `/v1/completions` asks to continue.
     pub fn completion(&self, body: &[u8]) -> Result<Vec<Vec<u32>>, Refused> {
-        Ok(request::completion(&self.0, body)?.prompts)
+        Ok(Api::Completion.read(&self.0, body)?.0.prompts)
+    }
+
+    /// The prompts that a body of `/v1/responses` asks to continue.
+    pub fn responses(&self, body: &[u8]) -> Result<Vec<Vec<u32>>, Refused> {
+        Ok(Api::Responses.read(&self.0, body)?.0.prompts)
+    }
+
+    /// The prompts that a body of `/v1/messages` asks to continue.
+    pub fn messages(&self, body: &[u8]) -> Result<Vec<Vec<u32>>, Refused> {
+        Ok(Api::Messages.read(&self.0, body)?.0.prompts)
     }
 
     /// The answer to a body of `/tokenize`.
