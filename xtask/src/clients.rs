@@ -61,6 +61,7 @@ pub fn with_own_server(python: &Path, script: &[&str]) -> Result<Command> {
         .args(arguments)
         .env("FORGE", target().join("debug").join("forge"))
         .env("MODEL", absolute(&model(SMALLEST)?)?)
+        .env("FORGELLM_CACHE", cache()?)
         // Imports leave no files in the tree.
         .env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
@@ -68,6 +69,11 @@ pub fn with_own_server(python: &Path, script: &[&str]) -> Result<Command> {
 
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+}
+
+/// Where the tests of `forge` keep what they compile, so that nothing is compiled twice.
+fn cache() -> Result<PathBuf> {
+    Ok(std::path::absolute(target().join("tmp/forge-cache"))?)
 }
 
 /// The model of this file name.
@@ -106,6 +112,7 @@ impl Server {
             .arg(absolute(&model)?)
             .args(["--port", "0", "--parallel", "8", "--json"])
             .env("FORGELLM_API_KEY", KEY)
+            .env("FORGELLM_CACHE", cache()?)
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start cargo")?;

@@ -13,7 +13,7 @@ use crate::runtime::pages::PageCopy;
 /// Positions of a page.
 pub const PAGE: usize = 64;
 
-/// Pages that are allocated together.
+/// Pages that are allocated together where memory is taken as it is used.
 const EXTENT: usize = 4;
 
 /// The caches of all layers.
@@ -35,7 +35,7 @@ impl CacheMemory {
                     windows.push(window);
                     windows.len() - 1
                 });
-                LayerCache { spec: CacheSpec { window, ..*spec }, group, extents: Vec::new() }
+                LayerCache { spec: CacheSpec { window, ..*spec }, group, extent: EXTENT, extents: Vec::new() }
             })
             .collect();
         CacheMemory { layers, windows }
@@ -78,11 +78,18 @@ impl CacheMemory {
     /// Makes room for the pages below `pages` in all layers of a group. `None` if there is none; pages made before stay.
     pub(crate) fn grow(&mut self, group: usize, pages: usize) -> Option<()> {
         for layer in self.layers.iter_mut().filter(|layer| layer.group == group) {
-            while layer.extents.len() * EXTENT < pages {
-                layer.extents.push(Arena::new(EXTENT, layer.page_elements())?);
+            while layer.extents.len() * layer.extent < pages {
+                layer.extents.push(Arena::new(layer.extent, layer.page_elements())?);
             }
         }
         Some(())
+    }
+
+    /// Makes the same room at once: layers that have none yet get it in one piece.
+    pub(crate) fn reserve(&mut self, group: usize, pages: usize) -> Option<()> {
+        let without = |layer: &&mut LayerCache| layer.group == group && layer.extents.is_empty();
+        self.layers.iter_mut().filter(without).for_each(|layer| layer.extent = pages.max(EXTENT));
+        self.grow(group, pages)
     }
 
     /// Copies a page in all layers of its group.
@@ -102,6 +109,8 @@ pub(crate) struct LayerCache {
     pub(crate) spec: CacheSpec,
     /// Which page tables are its.
     pub(crate) group: usize,
+    /// Pages of an extent.
+    extent: usize,
     extents: Vec<Arena<f16>>,
 }
 
@@ -128,9 +137,9 @@ impl LayerCache {
 
     fn page(&self, page: u32) -> *mut f16 {
         let page = page as usize;
-        let extent = &self.extents[page / EXTENT];
-        // SAFETY: an extent has EXTENT pages.
-        unsafe { extent.base().add(page % EXTENT * self.page_elements()) }
+        let extent = &self.extents[page / self.extent];
+        // SAFETY: an extent has so many pages.
+        unsafe { extent.base().add(page % self.extent * self.page_elements()) }
     }
 
     fn page_elements(&self) -> usize {

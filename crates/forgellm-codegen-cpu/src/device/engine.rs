@@ -257,6 +257,13 @@ impl<M: Model> Engine for CpuEngine<M> {
         self.run_step(rows)
     }
 
+    fn reserve(&mut self) -> Result<(), EngineError> {
+        for (group, capacity) in paged_capacity(self.capacity, &self.caches).groups.iter().enumerate() {
+            self.caches.reserve(group, capacity.pages).ok_or(EngineError::NoFreePage)?;
+        }
+        Ok(())
+    }
+
     fn memory(&self) -> Option<EngineMemory> {
         let groups = paged_capacity(self.capacity, &self.caches).groups;
         let of_group = |(group, capacity): (usize, &GroupCapacity)| {

@@ -95,6 +95,8 @@ fn alone(tokens: &[u32]) -> Vec<RowResult> {
 fn sequences_do_not_see_each_other() {
     let (a, b) = (tokens(1, 200), tokens(2, 150));
     let mut engine = engine(&options(3)).expect("opens");
+    // The engines that have one sequence take their memory as they use it.
+    engine.reserve().expect("there is so much");
     let (first, second) = (engine.begin().expect("a sequence"), engine.begin().expect("a sequence"));
     let mut got = (Vec::new(), Vec::new());
     for at in 0..200 {
@@ -329,7 +331,7 @@ fn time_is_measured_when_asked_for() {
 
 #[test]
 fn what_memory_is_read_and_reserved_is_told() {
-    let engine = engine(&options(1)).expect("opens");
+    let mut engine = engine(&options(1)).expect("opens");
     // A key and a value of HEAD elements, in f16.
     let bytes = |positions: usize| (positions * 2 * HEAD * 2) as u64;
     for position in [0, 10, WINDOW - 1, WINDOW, 900] {
@@ -341,4 +343,6 @@ fn what_memory_is_read_and_reserved_is_told() {
     let whole = bytes(3 * 1024);
     assert!((whole + bytes(3 * WINDOW)..2 * whole).contains(&memory.cache), "{memory:?} {whole}");
     assert!(memory.step >= 300 * (W + 3 * HEAD) as u64 * 4, "{memory:?}");
+    engine.reserve().expect("there is so much");
+    engine.reserve().expect("it is there already");
 }

@@ -268,6 +268,15 @@ impl<M: Model> Engine for MetalEngine<M> {
         self.collect_last()
     }
 
+    fn reserve(&mut self) -> Result<(), EngineError> {
+        // Keys and values that are there move to larger buffers.
+        self.finish_all()?;
+        for (group, capacity) in paged_capacity(self.capacity, &self.caches).groups.iter().enumerate() {
+            self.caches.grow(group, capacity.pages).map_err(|_| EngineError::NoFreePage)?;
+        }
+        Ok(())
+    }
+
     fn memory(&self) -> Option<EngineMemory> {
         let groups = paged_capacity(self.capacity, &self.caches).groups;
         let of_group =

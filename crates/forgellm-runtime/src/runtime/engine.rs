@@ -170,6 +170,14 @@ pub trait Engine {
     /// error nothing was run and no sequence has changed.
     fn step(&mut self, rows: &[Row]) -> Result<Vec<RowResult>, EngineError>;
 
+    /// Takes the memory for all sequences at their full length, so that no step has to. A system may only give it out once it is written to.
+    ///
+    /// # Errors
+    /// [`EngineError::NoFreePage`] if there is not so much.
+    fn reserve(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Memory that the engine takes beside the weights; `None` if it cannot tell.
     fn memory(&self) -> Option<EngineMemory> {
         None

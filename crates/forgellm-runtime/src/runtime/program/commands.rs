@@ -76,7 +76,8 @@ impl<E: Engine> Context<'_, '_, E> {
         let tokenizer = self.tokenizer()?;
         let template = prompt::chat_template(self.spec, &tokenizer)?;
         let kept = arguments.keep.unwrap_or(options.parallel);
-        let mut engine = self.engine(0, options.parallel + kept)?;
+        let mut engine = self.engine(0, options.parallel.saturating_add(kept))?;
+        serve::reserve(&mut engine)?;
         let weights = files::length(&files::weights(self.spec, self.arguments)?)?;
         let model = server::Model { spec: *self.spec, tokenizer, template };
         let (name, parallel) = (self.spec.name, options.parallel);

@@ -111,6 +111,18 @@ pub enum ProgramError {
         /// Why.
         reason: String,
     },
+    /// The server's sequences need more memory than there is.
+    #[error(
+        "{sequences} sequences of {context} positions need {megabytes} MB of memory, and this machine has less: lower --parallel, --keep or --context"
+    )]
+    NoMemory {
+        /// Answers at a time, and what is kept beside them.
+        sequences: usize,
+        /// Positions of each.
+        context: usize,
+        /// Keys, values and buffers of a step.
+        megabytes: u64,
+    },
     /// The device.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::runtime::cli::ServeArguments;
-use crate::runtime::engine::{Engine, EngineMemory};
+use crate::runtime::engine::{Capacity, Engine, EngineError, EngineMemory};
+use crate::runtime::generate::GenerateError;
 use crate::runtime::program::{ProgramError, Streams, report};
 use crate::runtime::server::trace::{self, TraceWriter};
 use crate::runtime::server::{self, Model, Options};
@@ -70,6 +71,34 @@ impl TraceFile {
     pub fn finish(self) -> Result<(), ProgramError> {
         self.writer.finish().map_err(|source| ProgramError::Trace { path: self.path, source })
     }
+}
+
+/// Takes the memory for all sequences, so that no answer fails for want of it.
+pub(super) fn reserve<E: Engine>(engine: &mut E) -> Result<(), ProgramError> {
+    let needed = engine.memory().map_or(0, |memory| memory.cache.saturating_add(memory.step));
+    let Capacity { sequences, positions: context, .. } = engine.capacity();
+    let too_much = || ProgramError::NoMemory { sequences, context, megabytes: needed / 1_000_000 };
+    // The system promises more than it has.
+    if physical_memory().is_some_and(|there| needed > there) {
+        return Err(too_much());
+    }
+    engine.reserve().map_err(|error| match error {
+        EngineError::NoFreePage => too_much(),
+        other => GenerateError::from(other).into(),
+    })
+}
+
+/// Bytes of memory that the machine has; none where the system does not tell.
+#[cfg(unix)]
+fn physical_memory() -> Option<u64> {
+    // SAFETY: the function reads and writes nothing of ours.
+    let [pages, page] = [libc::_SC_PHYS_PAGES, libc::_SC_PAGESIZE].map(|name| unsafe { libc::sysconf(name) });
+    u64::try_from(pages).ok()?.checked_mul(u64::try_from(page).ok()?)
+}
+
+#[cfg(not(unix))]
+fn physical_memory() -> Option<u64> {
+    None
 }
 
 /// What is said of a server at its start.

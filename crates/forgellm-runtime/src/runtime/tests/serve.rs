@@ -9,7 +9,10 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::automaton::Automaton;
 use super::program::{Files, SPEC, open};
+use crate::runtime::engine::Capacity;
+use crate::runtime::open::OpenOptions;
 use crate::runtime::program::{Streams, run};
 
 /// Hands on what is written.
@@ -90,4 +93,22 @@ fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
         err.contains(&format!("cannot listen on 127.0.0.1 port {port}")) && err.contains("--port"),
         "{err}"
     );
+}
+
+#[test]
+fn more_memory_than_there_is_is_an_error_that_says_what_to_do() {
+    let open_large = |options: &OpenOptions| {
+        let capacity = Capacity { sequences: options.sequences, positions: 1 << 40, rows: 16 };
+        Ok(Automaton::new(SPEC.vocab, capacity))
+    };
+    let mut err = Vec::new();
+    let mut streams = Streams { out: &mut io::sink(), err: &mut err };
+    let files = Files::new();
+    let place = ["model.weights", "tokenizer.json"].map(|name| OsString::from(files.path(name)));
+    let options = ["--serve", "--port", "0", "--parallel", "2"].map(OsString::from);
+    let arguments = [OsString::from("tiny")].into_iter().chain(place).chain(options);
+    assert_eq!(run(&SPEC, open_large, arguments, &mut streams, &AtomicBool::new(false)), 1);
+    let err = String::from_utf8(err).unwrap();
+    // Two answers and two sequences that are kept, 4 bytes a position.
+    assert!(err.contains("need 17592186 MB") && err.contains("lower --parallel"), "{err}");
 }
