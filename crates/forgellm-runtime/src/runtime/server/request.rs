@@ -16,6 +16,8 @@ use crate::runtime::tokenizer::Special;
 
 /// Tokens of a completion unless the request says otherwise, as the API has it.
 const COMPLETION_TOKENS: usize = 16;
+/// Messages of a chat at most.
+const MOST_MESSAGES: usize = 2048;
 
 /// What is asked for, ready to be run.
 pub(super) struct Asked {
@@ -62,6 +64,11 @@ pub(super) fn chat_of(
     tools: Option<&Tools>,
 ) -> Result<Asked, ApiError> {
     let Some(template) = &service.template else { return Err(no_template()) };
+    if messages.len() > MOST_MESSAGES {
+        let count = messages.len();
+        let message = format!("the chat has {count} messages, and may have {MOST_MESSAGES}");
+        return Err(ApiError::param("messages", message));
+    }
     let told = tools.map(Tools::for_template).unwrap_or_default();
     let ids = prompt::chat_with_tools(&service.spec, &service.tokenizer, template, messages, &told)?;
     Asked { settings, guide: None, prompts: vec![ids] }.checked(service, "messages")

@@ -20,6 +20,20 @@ fn a_body_that_is_too_large_is_refused_with_or_without_its_length() {
 }
 
 #[test]
+fn a_chat_of_too_many_messages_is_refused() {
+    let server = Server::start_gated(Options { body_limit: 1_000_000, ..options() });
+    let chat = |count: usize| {
+        let messages = vec![json!({"role": "user", "content": ""}); count];
+        server.post("/v1/chat/completions", &json!({"messages": messages})).json()["error"].clone()
+    };
+    let error = chat(2049);
+    assert_eq!((&error["param"], &error["code"]), (&json!("messages"), &Value::Null));
+    assert!(error["message"].as_str().unwrap().contains("2049 messages"), "{error}");
+    // So many may be sent, but have no room in the context.
+    assert_eq!(chat(2048)["code"], "context_length_exceeded");
+}
+
+#[test]
 fn a_full_queue_is_told_and_nothing_of_the_request_is_kept() {
     let server = Server::start_gated(Options { parallel: 1, queue: 2, ..options() });
     let ask = |n: usize| {
