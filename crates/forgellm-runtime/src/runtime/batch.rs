@@ -60,7 +60,7 @@ impl<'a> Batch<'a> {
     /// When a file cannot be read or written, two requests have the same `custom_id`, or the output is not of this input and program.
     pub fn open(options: BatchOptions<'a>, identity: Identity<'a>) -> Result<Batch<'a>, BatchError> {
         let requests = input::check(options.input)?;
-        let (output, counts) = output::open(options.input, options.output, &identity)?;
+        let (output, counts) = output::open(options.input, options.output, &identity, requests)?;
         Ok(Batch { options, identity, output, counts: Counts { requests, ..counts } })
     }
 

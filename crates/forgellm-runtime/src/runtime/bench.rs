@@ -13,6 +13,7 @@ use crate::runtime::engine::Engine;
 use crate::runtime::generate::GenerateError;
 pub use bandwidth::{BandwidthError, bandwidth};
 pub use memory::Memory;
+use run::Runs;
 pub use speed::Speed;
 
 /// What to measure: prompts of each length at each depth, and generation at each depth with each number of sequences.
@@ -118,19 +119,21 @@ pub fn bench<E: Engine>(
     if tokens > room {
         return Err(GenerateError::PromptTooLong { tokens, room });
     }
+    let mut runs = Runs { engine, options, interrupted, progress };
     let mut prompts = Vec::new();
     for &tokens in &options.prompt_tokens {
         for &depth in &options.depths {
-            let times = run::prompt(engine, tokens, depth, options, interrupted, progress)?;
+            let times = runs.prompt(tokens, depth)?;
             prompts.push(PromptCase { depth, speed: Speed::of(tokens, &times) });
         }
     }
     let mut generations = Vec::new();
     for &depth in &options.depths {
         for &batch in &options.batches {
-            let times = run::generation(engine, batch, depth, options, interrupted, progress)?;
+            let times = runs.generation(batch, depth)?;
             let speed = Speed::of(options.generate * batch, &times);
-            let bytes_a_token = engine
+            let bytes_a_token = runs
+                .engine
                 .cache_bytes_read(depth + options.generate / 2)
                 .map(|cache| weight_bytes / batch as u64 + cache);
             let speed = Speed { tokens: options.generate, ..speed };

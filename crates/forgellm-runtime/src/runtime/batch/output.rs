@@ -32,23 +32,16 @@ struct WrittenResponse {
     _body: IgnoredAny,
 }
 
-/// Finds out what of the output is there.
+/// Finds out what of the output is there for so many requests.
 pub(super) fn open(
     input: &Path,
     output: &Path,
     identity: &Identity<'_>,
+    requests: u64,
 ) -> Result<(Output, Counts), BatchError> {
     match File::open(output) {
         Ok(file) => {
             let (counts, end) = compare(&file, output, input, identity)?;
-            let mut requests = counts.done;
-            let mut rest = Input::open(input)?;
-            for _ in 0..counts.done {
-                rest.next()?;
-            }
-            while rest.next()?.is_some() {
-                requests += 1;
-            }
             let length = file.metadata().map_err(read_error(output))?.len();
             if requests > counts.done || end < length {
                 return Err(BatchError::Short { path: output.to_owned(), lines: counts.done, requests });

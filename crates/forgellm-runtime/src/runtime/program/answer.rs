@@ -13,6 +13,8 @@ pub(super) struct Answer<'a> {
     decoder: TextStream<&'a Tokenizer>,
     stops: StopFilter,
     written: Written<'a>,
+    /// What went wrong with a token.
+    failure: Option<ProgramError>,
 }
 
 impl<'a> Answer<'a> {
@@ -21,11 +23,19 @@ impl<'a> Answer<'a> {
         stops: &[String],
         out: Option<&'a mut dyn Write>,
     ) -> Answer<'a> {
-        Answer { decoder, stops: StopFilter::new(stops), written: Written { text: String::new(), out } }
+        let written = Written { text: String::new(), out };
+        Answer { decoder, stops: StopFilter::new(stops), written, failure: None }
     }
 
-    /// Takes the next token; `Break` if a stop string ends the answer.
-    pub(super) fn push(&mut self, token: u32) -> Result<ControlFlow<()>, ProgramError> {
+    /// Takes the next token; `Break` if a stop string or a failure, which [`Answer::finish`] gives, ends the answer.
+    pub(super) fn push(&mut self, token: u32) -> ControlFlow<()> {
+        self.try_push(token).unwrap_or_else(|error| {
+            self.failure = Some(error);
+            ControlFlow::Break(())
+        })
+    }
+
+    fn try_push(&mut self, token: u32) -> Result<ControlFlow<()>, ProgramError> {
         let Some(piece) = self.decoder.push(token)? else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -35,8 +45,14 @@ impl<'a> Answer<'a> {
     }
 
     /// Writes what was held back, ends the line, and gives the whole text.
+    ///
+    /// # Errors
+    /// What went wrong with a token before, or with writing now.
     pub(super) fn finish(self, reason: FinishReason) -> Result<String, ProgramError> {
-        let Answer { mut decoder, mut stops, mut written } = self;
+        let Answer { mut decoder, mut stops, mut written, failure } = self;
+        if let Some(error) = failure {
+            return Err(error);
+        }
         if reason != FinishReason::Stop {
             let (text, is_stopped) = stops.push(&decoder.finish().unwrap_or_default());
             written.push(&text)?;

@@ -233,16 +233,8 @@ impl<E: Engine> Chat<'_, E> {
         }
         let out: Option<&mut dyn Write> = if look == Look::Json { None } else { Some(&mut *streams.out) };
         let mut answer = Answer::new(tokenizer.stream(), &arguments.stop, out);
-        let mut failure = None;
-        let generation = self.conversation.answer(self.engine, &request, interrupted, |token| {
-            answer.push(token).unwrap_or_else(|error| {
-                failure = Some(error);
-                ControlFlow::Break(())
-            })
-        })?;
-        if let Some(error) = failure {
-            return Err(error);
-        }
+        let generation =
+            self.conversation.answer(self.engine, &request, interrupted, |token| answer.push(token))?;
         let text = answer.finish(generation.finish_reason)?;
         let is_interrupted = generation.finish_reason == FinishReason::Interrupted;
         if !is_interrupted || !text.is_empty() {

@@ -1,7 +1,6 @@
 //! The commands of a program, each from its arguments to its output.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -122,16 +121,8 @@ impl<E: Engine> Context<'_, '_, E> {
             end_ids: if arguments.ignore_eos { &[] } else { self.spec.end_ids },
         };
         let sequence = engine.begin().map_err(GenerateError::from)?;
-        let mut failure = None;
-        let generation = generate(&mut engine, sequence, &request, self.interrupted, |token| {
-            answer.push(token).unwrap_or_else(|error| {
-                failure = Some(error);
-                ControlFlow::Break(())
-            })
-        })?;
-        if let Some(error) = failure {
-            return Err(error);
-        }
+        let generation =
+            generate(&mut engine, sequence, &request, self.interrupted, |token| answer.push(token))?;
         let text = answer.finish(generation.finish_reason)?;
 
         if self.arguments.model.json {

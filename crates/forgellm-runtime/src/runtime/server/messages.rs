@@ -124,3 +124,21 @@ fn content(parts: Vec<Value>, name: &str) -> Result<String, ApiError> {
     }
     Ok(whole)
 }
+
+/// The texts of parts whose `type`, where they say it, is one of `kinds`, joined. What stands in the fields `harmless` does not matter.
+pub(super) fn joined_texts(
+    parts: Vec<Value>,
+    name: &str,
+    kinds: &[&str],
+    harmless: &[&str],
+) -> Result<String, ApiError> {
+    let mut whole = String::new();
+    for (index, part) in parts.into_iter().enumerate() {
+        let mut part = Fields::of_value(part, &format!("{name}[{index}]"))?;
+        part.refuse("type", |kind| kind.as_str().is_some_and(|kind| kinds.contains(&kind)))?;
+        whole += &part.string("text")?.ok_or_else(|| part.missing("text"))?;
+        part.ignore(harmless);
+        part.finish()?;
+    }
+    Ok(whole)
+}

@@ -6,6 +6,7 @@ use crate::runtime::chat_template::{Message, ToolCall};
 use crate::runtime::server::Service;
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::fields::{Fields, wrong_type};
+use crate::runtime::server::messages::joined_texts;
 use crate::runtime::server::request::{Asked, chat_of, check_model, no_template};
 use crate::runtime::server::settings::Settings;
 use crate::runtime::server::structured::{Rule, named_schema};
@@ -148,17 +149,7 @@ fn message(value: Value, name: &str, messages: &mut Vec<Message>) -> Result<(), 
 fn text(value: Value, name: &str) -> Result<String, ApiError> {
     match value {
         Value::String(text) => Ok(text),
-        Value::Array(blocks) => {
-            let mut whole = String::new();
-            for (index, block) in blocks.into_iter().enumerate() {
-                let mut block = Fields::of_value(block, &format!("{name}[{index}]"))?;
-                block.refuse("type", |kind| kind == "text")?;
-                whole += &block.string("text")?.ok_or_else(|| block.missing("text"))?;
-                block.ignore(&["cache_control", "citations"]);
-                block.finish()?;
-            }
-            Ok(whole)
-        }
+        Value::Array(blocks) => joined_texts(blocks, name, &["text"], &["cache_control", "citations"]),
         other => Err(wrong_type(name, "a string or a list of texts", &other)),
     }
 }

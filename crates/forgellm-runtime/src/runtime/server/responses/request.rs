@@ -7,6 +7,7 @@ use crate::runtime::guide::Grammar;
 use crate::runtime::server::Service;
 use crate::runtime::server::error::ApiError;
 use crate::runtime::server::fields::{Fields, wrong_type};
+use crate::runtime::server::messages::joined_texts;
 use crate::runtime::server::request::{Asked, chat_of, check_model, no_template};
 use crate::runtime::server::settings::{Settings, is_empty};
 use crate::runtime::server::structured::{add, named_schema};
@@ -114,15 +115,7 @@ fn message(item: Value, name: &str) -> Result<Message, ApiError> {
     let content = match fields.needed("content")? {
         Value::String(text) => text,
         Value::Array(parts) => {
-            let mut whole = String::new();
-            for (index, part) in parts.into_iter().enumerate() {
-                let mut part = Fields::of_value(part, &format!("{param}[{index}]"))?;
-                part.refuse("type", |kind| matches!(kind.as_str(), Some("input_text" | "output_text")))?;
-                whole += &part.string("text")?.ok_or_else(|| part.missing("text"))?;
-                part.ignore(&["annotations", "logprobs"]);
-                part.finish()?;
-            }
-            whole
+            joined_texts(parts, &param, &["input_text", "output_text"], &["annotations", "logprobs"])?
         }
         other => return Err(wrong_type(&param, "a string or a list of parts", &other)),
     };
